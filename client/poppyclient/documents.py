@@ -26,6 +26,7 @@ _DEFAULT_RULES = [{"name": "default", "request_url": _EVERY_PATH}]
 _ORDER = (
     *("name", "flavor_id", "domains", "origins", "caching", "restrictions", "log_delivery"),
     *("delivery", "redirects", "headers", "cors", "error_pages", "signed_urls"),
+    *("waf", "tags"),
     *("domain", "protocol", "certificate"),
     *("origin", "port", "ssl", "hostheadertype", "hostheadervalue"),
     *("ttl", "access", "referrer", "client_ip", "geography", "request_url", "rules"),

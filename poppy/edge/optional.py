@@ -13,20 +13,20 @@ from poppy.common.errors import InvalidRequest
 from poppy.model import secrets
 from poppy.model.document import caching, codec, fields
 from poppy.model.document.caching import CacheOptions
-from poppy.model.document.fields import OptionalFields
+from poppy.model.document.fields import EdgeFields
 from poppy.model.schema_parts import SECRETIVE, Schema
 
-NAMES = tuple(it.name for it in codec.members(OptionalFields))
+NAMES = tuple(it.name for it in codec.members(EdgeFields))
 
 # A node checks thousands of programs when it starts.
-_FIELDS = codec.schema(OptionalFields)["properties"]
+_FIELDS = codec.schema(EdgeFields)["properties"]
 _CACHE_OPTIONS = codec.schema(CacheOptions)
 _SEALED = {"fingerprint", "sealed"}
 _TYPES = {"object": Mapping, "array": list, "string": str, "integer": int, "boolean": bool}
 
 
 def read(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the arguments of :class:`OptionalFields` in a program.
+    """Return the arguments of :class:`EdgeFields` in a program.
 
     Raises:
         ValueError: a field is invalid; the message names it.
@@ -34,22 +34,22 @@ def read(document: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in NAMES:
         if name in document:
             _check(document[name], _FIELDS[name], name)
-    values = codec.values(OptionalFields, document)
+    values = codec.values(EdgeFields, document)
     try:
         # The API has checked the protocols of the domains.
-        fields.check(OptionalFields(**values), http=(), https=("-",))
+        fields.check(EdgeFields(**values), http=(), https=("-",))
     except InvalidRequest as exc:
         raise ValueError(str(exc)) from exc
     return values
 
 
-def write(program: OptionalFields) -> Mapping[str, Any]:
+def write(program: EdgeFields) -> Mapping[str, Any]:
     """Return the optional fields of a program as JSON."""
-    written: Mapping[str, Any] = codec.write(program, OptionalFields, secrets.Secret.carried)
+    written: Mapping[str, Any] = codec.write(program, EdgeFields, secrets.Secret.carried)
     return written
 
 
-def patterns(program: OptionalFields) -> Iterator[str]:
+def patterns(program: EdgeFields) -> Iterator[str]:
     """Yield the patterns of paths in the optional fields."""
     for redirect in program.redirects or ():
         yield redirect.request_url

@@ -17,7 +17,7 @@ from poppy.edge import optional
 from poppy.model import paths
 from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
-from poppy.model.document.fields import OptionalFields
+from poppy.model.document.fields import EdgeFields
 
 #: The version of the format, and that of programs with an optional field. A node refuses programs
 #: of a newer one: the previous release knows version 1 only.
@@ -146,7 +146,7 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Program(OptionalFields):
+class Program(EdgeFields):
     """The program of one service. Its optional fields are those of the document.
 
     Attributes:

@@ -46,7 +46,10 @@ class Capability(enum.StrEnum):
     STALE_IF_ERROR = "stale-if-error"
     STATUS_TTL = "TTLs by status"
     CACHE_KEY_QUERY = "cache keys by query parameter"
+    CACHE_KEY_HEADERS = "cache keys by request header"
+    CACHE_KEY_COOKIES = "cache keys by cookie"
     SIGNED_URLS = "signed URLs"
+    WAF = "web application firewalls"
 
     @property
     def key(self) -> str:

@@ -28,6 +28,7 @@ COUNTRY = r"^[A-Z]{2}$(?!\n)"
 IDENTIFIER = r"^[A-Za-z0-9_-]*$(?!\n)"
 FINGERPRINT = r"^[0-9a-f]{8}$(?!\n)"
 VISIBLE = r"^[!-~]+$(?!\n)"
+TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$(?!\n)"
 
 PATTERNS: Mapping[str, str] = {
     TEXT: "has a control character or a lone surrogate",
@@ -45,6 +46,7 @@ PATTERNS: Mapping[str, str] = {
     IDENTIFIER: "has other characters than letters, digits, '_' and '-'",
     FINGERPRINT: "is not 8 hexadecimal digits in lower case",
     VISIBLE: "has characters other than printable ASCII without spaces",
+    TOKEN: "is not a token (RFC 9110, section 5.6.2)",
 }
 """The error message for a string that does not match, by pattern."""
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from poppy.common.errors import InvalidRequest
 from poppy.model.capabilities import Capability
-from poppy.model.schema_parts import Schema, record
+from poppy.model.document.headers import is_protected
+from poppy.model.schema_parts import TOKEN, Schema, record, text
 
 _YEAR = 31536000
 _NAMES: Schema = {
@@ -25,6 +26,21 @@ _QUERY: Schema = {
         record("All but these", {"except": _NAMES}, ("except",)),
     ],
 }
+
+#: Request fields that never reach the cache, or whose parts are listed elsewhere.
+_UNKEYED = {
+    "authorization": "requests with it are never answered from the cache",
+    "cookie": "list names in key.cookies",
+}
+
+
+def _listed(kind: str) -> Schema:
+    return {
+        "description": f"{kind} that make a difference; the origin gets them.",
+        "items": text("A name (RFC 9110, section 5.6.2).", 1, 64, TOKEN),
+        "minItems": 1,
+        "maxItems": 10,
+    }
 
 
 def _seconds(description: str) -> Schema:
@@ -44,6 +60,16 @@ class CacheKey:
     """What distinguishes responses in the cache, besides host and path."""
 
     query: Annotated[Any, _QUERY, Capability.CACHE_KEY_QUERY] = None
+    headers: Annotated[
+        tuple[str, ...] | None,
+        _listed("Request header fields, in any case,"),
+        Capability.CACHE_KEY_HEADERS,
+    ] = None
+    cookies: Annotated[
+        tuple[str, ...] | None,
+        _listed("Cookies, case-sensitive,"),
+        Capability.CACHE_KEY_COOKIES,
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +122,30 @@ def check(entries: Sequence[CacheOptions]) -> None:
         statuses = [it.status for it in entry.status_ttl or ()]
         if len(set(statuses)) < len(statuses):
             raise InvalidRequest(f"caching[{number}].status_ttl has a status more than once")
+        if entry.key is not None:
+            _check_key(entry.key, f"caching[{number}].key")
         if entry.mode == "bypass":
             for name in ("stale_while_revalidate", "stale_if_error", "status_ttl", "key"):
                 if getattr(entry, name) is not None:
                     raise InvalidRequest(
                         f"caching[{number}].{name} is not allowed with mode bypass"
                     )
+
+
+def _check_key(key: CacheKey, place: str) -> None:
+    for name in key.headers or ():
+        reason = _UNKEYED.get(name.lower())
+        if reason is None and is_protected(name):
+            reason = "it belongs to the edge or to the connection"
+        if reason:
+            raise InvalidRequest(f"{place}.headers can't have {name!r}: {reason}")
+    headers = [name.lower() for name in key.headers or ()]
+    for field, listed in (("headers", headers), ("cookies", key.cookies or ())):
+        seen: set[str] = set()
+        for name in listed:
+            if name in seen:
+                raise InvalidRequest(f"{place}.{field} has {name!r} more than once")
+            seen.add(name)
 
 
 def names(query: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

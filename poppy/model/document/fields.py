@@ -13,11 +13,13 @@ from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules
 from poppy.model.document.redirects import Redirect
 from poppy.model.document.signed_urls import SignedURLs
+from poppy.model.document.tags import TAGS
+from poppy.model.document.waf import WAF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OptionalFields:
-    """The optional fields; each is None until a tenant sets it."""
+class EdgeFields:
+    """The optional fields that an edge obeys itself; each is None until a tenant sets it."""
 
     delivery: Annotated[Delivery | None, {"description": "How the edge talks to clients."}] = None
     redirects: Annotated[
@@ -45,7 +47,17 @@ class OptionalFields:
     ] = None
 
 
-def check(fields: OptionalFields, http: Sequence[str], https: Sequence[str]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionalFields(EdgeFields):
+    """All optional fields."""
+
+    waf: Annotated[
+        WAF | None, {"description": "The web application firewall."}, Capability.WAF
+    ] = None
+    tags: Annotated[tuple[str, ...] | None, TAGS] = None
+
+
+def check(fields: EdgeFields, http: Sequence[str], https: Sequence[str]) -> None:
     """Check the rules of all fields.
 
     Args:

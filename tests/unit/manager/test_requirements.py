@@ -8,15 +8,18 @@ import pytest
 from poppy.common import errors
 from poppy.dns.mock import MockDNS
 from poppy.manager import requirements
+from poppy.model.document.caching import CacheKey
 from poppy.model.document.cors import CORS
 from poppy.model.document.delivery import HSTS, Delivery
 from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
 from poppy.model.document.redirects import Redirect
 from poppy.model.document.signed_urls import SignedURLs, SigningKey
+from poppy.model.document.waf import WAF
 from poppy.model.flavors import Geography
 from poppy.model.secrets import Secret
 from poppy.model.specs import (
+    Caching,
     Domain,
     Origin,
     Restriction,
@@ -67,6 +70,15 @@ WITH_NEED = [
     ({"cors": CORS(("*",))}, Capability.CORS),
     ({"error_pages": (ErrorPage("e", (404,), "/e"),)}, Capability.ERROR_PAGES),
     ({"signed_urls": SignedURLs((SigningKey("k", Secret("0")),))}, Capability.SIGNED_URLS),
+    ({"waf": WAF("policy-1")}, Capability.WAF),
+    *(
+        ({"caching": (Caching("c", 1, key=CacheKey(**{name: value})),)}, capability)
+        for name, value, capability in [
+            ("query", "none", Capability.CACHE_KEY_QUERY),
+            ("headers", ("X-A",), Capability.CACHE_KEY_HEADERS),
+            ("cookies", ("a",), Capability.CACHE_KEY_COOKIES),
+        ]
+    ),
 ]
 
 
@@ -92,6 +104,7 @@ def test_a_providers_own_check_can_refuse_a_document():
 
 def test_a_plain_service_needs_no_capability():
     assert list(requirements.needs(make_spec())) == []
+    assert list(requirements.needs(dataclasses.replace(make_spec(), tags=("prod",)))) == []
 
 
 @pytest.mark.parametrize(("changes", "need"), WITH_NEED)

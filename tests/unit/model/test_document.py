@@ -46,6 +46,8 @@ FIELDS: dict[str, Any] = {
         "allow_credentials": True,
     },
     "error_pages": [{"name": "e", "status": [404, 503], "path": "/e.html", "ttl": 60}],
+    "waf": {"policy": "arn:aws:wafv2:us-east-1:1234:global/webacl/a/5e0c"},
+    "tags": ["prod", "Île 1"],
 }
 CACHING: list[dict[str, Any]] = [
     {
@@ -57,7 +59,11 @@ CACHING: list[dict[str, Any]] = [
         "stale_while_revalidate": 10,
         "stale_if_error": 600,
         "status_ttl": [{"status": 404, "ttl": 1}],
-        "key": {"query": {"except": ["utm_*", "ref"]}},
+        "key": {
+            "query": {"except": ["utm_*", "ref"]},
+            "headers": ["Accept-Language", "X-Tier"],
+            "cookies": ["lang", "Lang"],
+        },
     },
     {"name": "d", "ttl": 60, "rules": [{"name": "r", "request_url": "/"}], "mode": "bypass"},
 ]
@@ -83,7 +89,7 @@ def test_fields_are_returned_as_they_were_set() -> None:
 
 def test_fields_that_are_not_set_are_missing() -> None:
     assert FIELDS.keys().isdisjoint(accepted(MINIMAL).to_dict())
-    set_to_nothing = {"delivery": {}, "redirects": [], "headers": []}
+    set_to_nothing = {"delivery": {}, "redirects": [], "headers": [], "tags": []}
     document = accepted({**MINIMAL, **set_to_nothing}).to_dict()
     assert document == {**accepted(MINIMAL).to_dict(), **set_to_nothing}
 
@@ -123,6 +129,21 @@ def test_a_field_of_a_newer_version_in_the_store_is_ignored() -> None:
         ("caching.0.key.query", {"only": ["a+b"]}, "[caching][0][key][query]-"),
         ("caching.0.key.query", {"only": []}, "[caching][0][key][query]-"),
         ("caching.0.key.host", True, "Additional properties are not allowed"),
+        ("caching.0.key.headers", [], "[caching][0][key][headers]-needs 1 entry or more"),
+        ("caching.0.key.headers", ["X A"], "[key][headers][0]-'X A' is not a token (RFC 9110"),
+        ("caching.0.key.headers", ["X-A\n"], "[key][headers][0]-'X-A\\n' is not a token"),
+        ("caching.0.key.headers", ["X" * 65], "is longer than 64 characters"),
+        ("caching.0.key.cookies", ["a=b"], "[key][cookies][0]-'a=b' is not a token"),
+        ("caching.0.key.cookies", list("abcdefghijk"), "may have 10 entries or fewer, has 11"),
+        ("waf", {}, "[waf]-'policy' is a required property"),
+        ("waf.policy", "a b", "[waf][policy]-'a b' has characters other than printable ASCII"),
+        ("waf.policy", "a" * 257, "is longer than 256 characters"),
+        ("tags", [""], "[tags][0]-'' is shorter than 1 character"),
+        ("tags", ["a" * 65], "is longer than 64 characters"),
+        ("tags", ["a\tb"], "[tags][0]-'a\\tb' has a control character"),
+        ("tags", ["a", "b", "a"], "[tags]-has an entry more than once"),
+        ("tags", [str(n) for n in range(21)], "may have 20 entries or fewer, has 21"),
+        ("tags", [1], "[tags][0]-1 is not of type 'string'"),
     ],
 )
 def test_the_schema_refuses_other_values(path: str, value: object, message: str) -> None:
@@ -165,6 +186,13 @@ def test_the_schema_refuses_other_values(path: str, value: object, message: str)
         ("error_pages.0.status", [404, 404], "error_pages[0].status: 404 has a page already"),
         ("caching.0.status_ttl", [{"status": 404, "ttl": 1}] * 2, "caching[0].status_ttl has a"),
         ("caching.1.stale_if_error", 5, "caching[1].stale_if_error is not allowed with mode"),
+        ("caching.1.key", {"headers": ["X"]}, "caching[1].key is not allowed with mode bypass"),
+        ("caching.0.key.headers", ["cookie"], "key.headers can't have 'cookie': list names in"),
+        ("caching.0.key.headers", ["AUTHORIZATION"], "'AUTHORIZATION': requests with it are"),
+        ("caching.0.key.headers", ["Connection"], "'Connection': it belongs to the edge or to"),
+        ("caching.0.key.headers", ["X_Forwarded-For"], "'X_Forwarded-For': it belongs to the"),
+        ("caching.0.key.headers", ["X-A", "x-a"], "caching[0].key.headers has 'x-a' more than"),
+        ("caching.0.key.cookies", ["a", "a"], "caching[0].key.cookies has 'a' more than once"),
     ],
 )
 def test_other_rules_name_the_field(path: str, value: object, message: str) -> None:
