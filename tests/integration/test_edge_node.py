@@ -18,6 +18,8 @@ from poppy.edge.plane import clients, prewarming
 from poppy.edge.plane.files import Files
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model import headers, paths
+from poppy.model.document.caching import CacheKey, CacheOptions
+from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.edge import Prewarmed
 from poppy.model.purges import Purge
@@ -610,6 +612,56 @@ class TestPurges:
             assert node.get(f"{name}.example.com", "/x")[0].headers["X-Cache"] == "MISS"
 
 
+def keyed(**key: tuple[str, ...]) -> tuple[CacheOptions, ...]:
+    return (CacheOptions(key=CacheKey(**key)),)  # type: ignore[arg-type]
+
+
+class TestCacheKeys:
+    def fetches(self, node: EdgeNode, origin: Origin, target: str, *values: str) -> list[int]:
+        """Return how many requests for ``/page`` the origin has got after each value."""
+        found = []
+        for value in values:
+            node.get("one.example.com", target, **({"X-Lang": value} if value else {}))
+            found.append(origin.requests["one.example.com", "/page"])
+        return found
+
+    def test_another_spelling_of_a_field_makes_a_difference(
+        self, node: EdgeNode, origin: Origin
+    ) -> None:
+        node.serve(program(origin, caching=keyed(headers=("x-lang",))))
+        for fields in ({}, {"X_Lang": "a"}, {"X-Lang": "a"}, {"X-Lang": "", "X_Lang": "a"}):
+            for cache in ("MISS", "HIT"):
+                response, _ = node.get("one.example.com", "/spelled", **fields)
+                assert response.headers["X-Cache"] == cache
+
+    @pytest.mark.parametrize("ttl", [None, 60])
+    def test_pages_of_errors_have_the_key_of_their_path(
+        self, node: EdgeNode, origin: Origin, ttl: int | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pages = (ErrorPage("e", (404,), "/page", ttl),)
+        page = Choice("/page", 60)
+        node.serve(
+            program(origin, ttls=(page,), caching=keyed(headers=("x-lang",)), error_pages=pages)
+        )
+        monkeypatch.setattr(origin, "status", 404)
+        assert self.fetches(node, origin, "/missing", "a", "b", "a", "") == [1, 2, 2, 3]
+
+    def test_the_longest_keys_work(self, node: EdgeNode, origin: Origin) -> None:
+        names = tuple(f"{digit}{'|' * 63}" for digit in range(10))
+        query = {"only": [f"{number:064}" for number in range(50)]}
+        key = CacheKey(query, headers=names, cookies=names)
+        pages = (ErrorPage("e", tuple(range(500, 530)), "/page"),)
+        node.serve(program(origin, caching=(CacheOptions(key=key),), error_pages=pages))
+        cookies = "; ".join(f"{name}=1" for name in names)
+        for order, cache in ((1, "MISS"), (-1, "HIT")):
+            cookie = "; ".join(cookies.split("; ")[::order])
+            response, _ = node.get(
+                "one.example.com", "/long?x", Cookie=cookie, **dict.fromkeys(names, "1")
+            )
+            assert (response.status, response.headers["X-Cache"]) == (200, cache)
+        assert origin.cookies[-1] == cookies
+
+
 class TestResponsesThatVarnishDoesNotUnderstand:
     def test_a_response_after_early_hints_is_cached(self, node: EdgeNode, hinting: str) -> None:
         node.serve(program(Origin(address=hinting), "hints"))
@@ -696,6 +748,15 @@ class TestProxies:
     def ask(self, node: EdgeNode, target: str, client: str, **fields: str) -> Answer:
         request = Request("one.example.com", target, "GET", fields, client)
         return exchange(node.http, request)
+
+    def test_cookies_of_the_cache_key_are_not_ignored(
+        self, behind: EdgeNode, origin: Origin
+    ) -> None:
+        behind.serve(program(origin, "keyed", caching=keyed(cookies=("lang",))))
+        for cookie, cache in (("lang=a; b=1", "MISS"), ("lang=b", "MISS"), ("lang=a", "HIT")):
+            response, _ = behind.get("keyed.example.com", "/cookies", Cookie=cookie)
+            assert response.headers["X-Cache"] == cache
+        assert origin.cookies[-2:] == ["lang=a", "lang=b"]
 
     def test_only_a_proxy_says_who_the_client_is(self, behind: EdgeNode) -> None:
         fields = {"X-Real-IP": "192.0.2.7"}

@@ -22,7 +22,9 @@ NOT_SHOWN: Mapping[str, str] = {
     ),
     **dict.fromkeys(("large", "large-head", "huge", "wide-fields", "wide-cookie"), _SIZES),
     **dict.fromkeys(("head", "head-first"), "HEAD is not interpreted."),
-    **dict.fromkeys(("range", "range-first", "ranges"), "Ranges are not interpreted."),
+    **dict.fromkeys(
+        ("range", "range-first", "ranges", "large-range"), "Ranges are not interpreted."
+    ),
     **dict.fromkeys(("not-modified",), "Conditional requests of browsers are not interpreted."),
     **dict.fromkeys(("gzip", "vary-encoding"), "Encodings are not interpreted."),
 }

@@ -64,6 +64,9 @@ sub vcl_hash {
     hash_data(req.http.x-p-service);
     hash_data(req.http.host);
     hash_data(req.url);
+    if (req.http.x-p-key) {
+        hash_data(req.http.x-p-key);
+    }
 @key@    return (lookup);
 }
 
@@ -265,6 +268,10 @@ sub error_page {
         + ";" + regsub(req.http.x-p-origin, "^[^;]*;", "");
     set req.url = regsub(req.http.x-p-page, "^[^;]*;", "");
     # What belongs to the original request only.
+    unset req.http.x-p-key;
+    if (req.http.x-p-page-key) {
+        set req.http.x-p-key = req.http.x-p-page-key;
+    }
     unset req.http.x-p-pass;
     unset req.http.x-p-stale;
     unset req.http.Cookie;

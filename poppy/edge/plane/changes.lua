@@ -57,17 +57,32 @@ policies.readers.error = function(policy, page, path)
   table.insert(policy.errors, { status = status, ttl = ttl, path = path })
 end
 
--- The entries and paths of the pages, by status, for cache.vcl.
+local function sorted(set)
+  local names = {}
+  for name in pairs(set) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return #names > 0 and table.concat(names, "+") or nil
+end
+
+-- The entries and paths of the pages, by status, for cache.vcl; and the fields of their cache keys,
+-- nil if there are none. The entries have no options of keys, which HAProxy obeys.
 local function pages_of(policy)
-  local found = { "-" }
+  local found, fields = { "-" }, {}
   for _, page in ipairs(policy.errors) do
     local asked = policies.asked_of(page.path, "")
-    local ttl = page.ttl ~= "" and page.ttl .. "|cached"
-      or policies.first_match(policy.ttls, asked) or "|cached"
+    local own = policies.first_match(policy.ttls, asked) or "|cached"
+    local ttl = page.ttl ~= "" and page.ttl .. "|cached" or own
     local origin = policy.origins[policies.first_match(policy.routes, asked) or 1]
+    local names = (own:match("^[^|]*") .. "/"):match("/h([^/]*)/")
+    for name in (names or ""):gmatch("[^+]+") do
+      fields[name] = true
+    end
+    ttl = ttl:gsub("/[qhc][^/|]*", "")
     found[#found + 1] = page.status .. "=" .. origin .. "|" .. ttl .. ";" .. page.path
   end
-  return table.concat(found, " ")
+  return table.concat(found, " "), sorted(fields)
 end
 
 -- The texts of the wildcards. The text is known to match the parts of a glob.
@@ -187,7 +202,11 @@ core.register_action("finish", { "http-req" }, function(txn)
     return answer(txn, redirect.status, { location = { location } })
   end
   if policy.errors and (txn.f:method() == "GET" or txn.f:method() == "HEAD") then
-    txn.http:req_set_header("x-p-errors", pages_of(policy))
+    local pages, fields = pages_of(policy)
+    txn.http:req_set_header("x-p-errors", pages)
+    if fields then
+      txn:set_var("txn.page_fields", fields)
+    end
   end
   local later = { changes = {}, cors = policy.cors, origin = txn.f:req_fhdr("origin") }
   for _, change in ipairs(policy.changes or {}) do

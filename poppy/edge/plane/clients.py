@@ -22,7 +22,15 @@ import itertools
 from collections.abc import Iterable
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import changes, delivery, error_pages, lifetimes, signed_urls, traffic
+from poppy.edge.plane import (
+    cache_key,
+    changes,
+    delivery,
+    error_pages,
+    lifetimes,
+    signed_urls,
+    traffic,
+)
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.policies import CHALLENGES, RULES
 from poppy.model import headers
@@ -63,8 +71,8 @@ def rules(settings: Settings, files: Files) -> str:
 
 def to_cache(settings: Settings) -> str:
     """Return the rules for requests that may be answered from the cache."""
-    passed = "{ req.hdr(x-p-pass) -m found }"
-    strip = f"    http-request del-header Cookie if !{passed}\n" if settings.strip_cookies else ""
+    kept = f"!{{ req.hdr(x-p-pass) -m found }} !{{ {cache_key.HAS_COOKIES} }}"
+    strip = f"    http-request del-header Cookie if {kept}\n" if settings.strip_cookies else ""
     # Varnish would remove the fields that it lists (RFC 9110, section 7.6.1), ours included.
     return f"{strip}    http-request del-header Connection\n"
 
@@ -273,7 +281,7 @@ def _decision(settings: Settings) -> str:
         "{ req.hdr(Upgrade) -m found }",
     ]
     if not settings.strip_cookies:
-        direct.append("{ req.hdr(Cookie) -m found }")
+        direct.append(f"{{ req.hdr(Cookie) -m found }} !{{ {cache_key.HAS_COOKIES} }}")
     return (
         signed_urls.CHECK
         + answer(503, "Service Unavailable", "is_signed")
@@ -288,6 +296,8 @@ def _decision(settings: Settings) -> str:
             for condition in direct
         )
         + lifetimes.request_rules()
+        + cache_key.RULES
+        + "".join(answer(503, "Service Unavailable", failed) for failed in cache_key.FAILED)
         + error_pages.RULES
     )
 

@@ -13,6 +13,7 @@ class Files:
         self.configuration = self.haproxy / "haproxy.cfg"
         self.lua = self.haproxy / "policy.lua"
         self.changes_lua = self.haproxy / "changes.lua"
+        self.keys_lua = self.haproxy / "keys.lua"
         self.metrics_lua = self.haproxy / "metrics.lua"
         self.signing_lua = self.haproxy / "signing.lua"
         self.refused = self.haproxy / "refused"  #: Expressions of targets.

@@ -13,6 +13,9 @@ x-p-origin     the service's entry (:mod:`poppy.edge.plane.policies`), a semicol
 x-p-for        X-Forwarded-For, if it is not that address
 x-p-gzip       ``1`` if the response is compressed (:mod:`poppy.edge.plane.delivery`)
 x-p-errors     the entries and paths of the service's error pages, by status (``changes.lua``)
+x-p-key        a digest of the header fields and cookies of the cache key, if it has any
+               (:mod:`poppy.edge.plane.cache_key`)
+x-p-page-key   the same for the pages of errors
 x-p-pass       ``1`` if Varnish is not to keep the response, because of error pages
 x-p-final      from Varnish: it did not understand the response to the same request
 =============  ====================================================================
@@ -54,6 +57,7 @@ def static_files(settings: Settings, origins: str) -> Mapping[Path, str]:
         files.configuration: _configuration(settings, files) + "\n" + origins,
         files.lua: _resource("policy.lua"),
         files.changes_lua: _resource("changes.lua"),
+        files.keys_lua: _resource("keys.lua"),
         files.metrics_lua: _resource("metrics.lua"),
         files.signing_lua: _resource("signing.lua"),
         files.refused: "".join(f"{expression}\n" for expression in refused),
@@ -80,6 +84,7 @@ global
     setenv POPPY_POLICIES {files.policies}
     lua-load-per-thread {files.lua}
     lua-load-per-thread {files.changes_lua}
+    lua-load-per-thread {files.keys_lua}
     setenv POPPY_AGENT_METRICS {files.agent_metrics}
     lua-load-per-thread {files.metrics_lua}
     lua-load-per-thread {files.signing_lua}

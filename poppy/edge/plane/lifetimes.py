@@ -12,15 +12,19 @@ t<status>=   the TTL in seconds of responses with a status
 qn           the cache key has no query
 qo<names>    it has these parameters only; the names are separated by ``+``
 qe<names>    it has all but these
+h<names>     the cache key has these request fields: percent-encoded names in lower case
+c<names>     it has these cookies
 ===========  ===========================================================================
 
-Varnish obeys all but the last three when it fetches. HAProxy removes the query parameters that
+Varnish obeys all but the last five when it fetches. HAProxy removes the query parameters that
 are not part of the key from requests that may be answered from the cache, and sets the TTL of
-browsers in responses that are never kept.
+browsers in responses that are never kept. :mod:`poppy.edge.plane.cache_key` describes fields and
+cookies.
 """
 
 from collections.abc import Iterator
 
+from poppy.edge.plane import cache_key
 from poppy.model.document.caching import CacheOptions, names
 
 #: The conditions of requests with a key that leaves out query parameters.
@@ -85,3 +89,5 @@ def _options(options: CacheOptions, grace: float) -> Iterator[str]:
         yield "qn"
     elif isinstance(query, dict):
         yield ("qo" if "only" in query else "qe") + "+".join(names(query))
+    if options.key:
+        yield from cache_key.options(options.key)

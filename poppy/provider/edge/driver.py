@@ -71,6 +71,8 @@ class EdgeProvider(Provider):
             Capability.STALE_IF_ERROR,
             Capability.STATUS_TTL,
             Capability.CACHE_KEY_QUERY,
+            Capability.CACHE_KEY_HEADERS,
+            Capability.CACHE_KEY_COOKIES,
             Capability.HTTPS_REDIRECT,
             Capability.HSTS,
             Capability.MIN_TLS,

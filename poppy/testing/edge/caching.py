@@ -4,6 +4,7 @@
 from typing import Any
 
 from poppy.model.document.caching import CacheKey, StatusTTL
+from poppy.model.operations import Purge
 from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.base import Capability
 from poppy.testing.edge.origin import Reply
@@ -14,6 +15,8 @@ _EXPIRED = 1.3  # Seconds after which a TTL of one second has passed.
 _LONG = {"Cache-Control": "max-age=3600"}
 _SHORT = {"Cache-Control": "max-age=1"}
 _QUERY = Capability.CACHE_KEY_QUERY
+_HEADERS = Capability.CACHE_KEY_HEADERS
+_COOKIES = Capability.CACHE_KEY_COOKIES
 
 
 def _with(ttl: int, **options: Any) -> Document:
@@ -22,6 +25,19 @@ def _with(ttl: int, **options: Any) -> Document:
 
 def _keyed(query: Any) -> Document:
     return _with(60, key=CacheKey(query))
+
+
+_BY_HEADERS = _with(60, key=CacheKey(headers=("X-Lang", "X-Tier")))
+_BY_COOKIES = _with(60, key=CacheKey(cookies=("lang", "tier")))
+
+
+def _lang(value: str, gets: int = NEW, tier: str = "") -> Ask:
+    fields = {"X-Lang": value} | ({"X-Tier": tier} if tier else {})
+    return Ask(fields=fields, gets=gets, sees=fields if gets == NEW else {})
+
+
+def _cookies(text: str, reaches: str | None, gets: int = NEW) -> Ask:
+    return Ask(fields={"Cookie": text}, gets=gets, sees={"Cookie": reaches} if gets == NEW else {})
 
 
 CACHING = (
@@ -171,5 +187,82 @@ CACHING = (
         (Ask("{path}?a=1&b", method="POST", body=b"x", sees={":path": ".*[?]a=1&b"}),),
         _keyed("none"),
         needs=_QUERY,
+    ),
+    Promise(
+        "key-headers",
+        "With key.headers, only requests with the same values get the same response.",
+        (
+            _lang("de"),
+            _lang("fr"),
+            Ask(fields={"X-Lang": "de", "X-Other": "1"}, gets=0),
+            Ask(sees={"X-Lang": None}),
+            _lang("de", tier="1"),
+            Ask(fields={"X-Tier": "1"}),
+            _lang("fr", gets=1),
+            Ask(gets=3),
+            Ask(fields={"x-tier": "1", "x-lang": "de"}, gets=4),
+        ),
+        _BY_HEADERS,
+        needs=_HEADERS,
+    ),
+    Promise(
+        "key-cookies",
+        "With key.cookies, only the listed cookies make a difference; their order makes none.",
+        (
+            _cookies("lang=de; session=1", "lang=de"),
+            _cookies("session=2; lang=de", "", gets=0),
+            _cookies("lang=fr", "lang=fr"),
+            _cookies("session=3", None),
+            Ask(gets=3),
+            _cookies("LANG=de; xlang=de", None, gets=3),
+            _cookies("tier=1; lang=de", "lang=de; tier=1|tier=1; lang=de"),
+            _cookies("lang=de; a=b; tier=1", "", gets=6),
+            _cookies("lang=de", "", gets=0),
+        ),
+        _BY_COOKIES,
+        needs=_COOKIES,
+    ),
+    Promise(
+        "key-cookies-of-uncached",
+        "The origin gets all cookies of requests that are never answered from the cache.",
+        (
+            Ask(
+                method="POST",
+                fields={"Cookie": "session=1; lang=de"},
+                body=b"x",
+                sees={"Cookie": "session=1; lang=de"},
+            ),
+        ),
+        _BY_COOKIES,
+        needs=_COOKIES,
+    ),
+    Promise(
+        "key-cookies-set-cookie",
+        "A response that sets a cookie is not kept, though cookies are part of the key.",
+        (
+            Ask(fields={"Cookie": "lang=de"}, origin=Reply(fields={"Set-Cookie": "lang=fr"})),
+            Ask(fields={"Cookie": "lang=de"}),
+        ),
+        _BY_COOKIES,
+        needs=_COOKIES,
+    ),
+    *(
+        Promise(
+            f"key-{kind}-purge",
+            f"A purge by URL removes the responses for all values of {kind}.",
+            (
+                *(Ask(fields={name: value}) for value in ("lang=a", "lang=b")),
+                Ask(fields={name: "lang=a"}, gets=0),
+                Ask(fields={name: "lang=a"}, purge=Purge("{path}", hard=True)),
+                Ask(fields={name: "lang=b"}),
+                Ask(fields={name: "lang=a"}, gets=3),
+            ),
+            document,
+            needs=capability,
+        )
+        for kind, name, document, capability in (
+            ("headers", "X-Lang", _BY_HEADERS, _HEADERS),
+            ("cookies", "Cookie", _BY_COOKIES, _COOKIES),
+        )
     ),
 )

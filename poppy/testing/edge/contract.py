@@ -307,6 +307,10 @@ class _Row:
         if ask.breaks_off:
             return
         assert answer.is_whole, f"{len(answer.body)} bytes"
+        part = re.match("bytes ([0-9]+)-([0-9]+)/", answer.fields.get("content-range", ""))
+        if part and NUMBER.lower() in answer.fields:
+            whole = body_of(self._token, int(answer.fields[NUMBER.lower()]), self._reply.size)
+            assert answer.body == whole[int(part[1]) : int(part[2]) + 1]
         if ask.length is not None:
             assert len(answer.body) == ask.length
         elif ask.method == "GET" and answer.status == 200 and ask.gets != NOTHING:

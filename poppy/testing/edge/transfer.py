@@ -145,6 +145,22 @@ TRANSFER = (
         ("/free", "/ttl-60"),
     ),
     Promise(
+        "large-range",
+        "A range of an object of 21 MB is served as 206.",
+        tuple(
+            Ask(
+                fields={"Range": f"bytes={first}-{first + 9}"},
+                origin=Reply(size=_LARGE, ranges=True),
+                gets=ANY,
+                status=(206,),
+                length=10,
+                has={"content-range": f"bytes {first}-{first + 9}/[0-9]+"},
+            )
+            for first in (20_000_000, 0, 10_000_000)
+        ),
+        places=("/free", "/ttl-60"),
+    ),
+    Promise(
         "large-head",
         "A HEAD of an object of 21 MB is answered.",
         (Ask(method="HEAD", origin=Reply(size=_LARGE), length=0),),

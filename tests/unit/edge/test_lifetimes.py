@@ -27,6 +27,8 @@ from poppy.model.document.caching import CacheKey, CacheOptions, StatusTTL
         (5, {"key": CacheKey("none")}, "5s/qn|cached"),
         (5, {"key": CacheKey({"only": ["a", "b*"]})}, "5s/qoa+b*|cached"),
         (5, {"key": CacheKey({"except": ["a"]})}, "5s/qea|cached"),
+        (5, {"key": CacheKey("none", headers=("X-B", "x-a"))}, "5s/qn/hx-a+x-b|cached"),
+        (5, {"key": CacheKey(cookies=("b+c|", "B"))}, "5s/cB+b%2Bc%7C|cached"),
     ],
 )
 def test_text(seconds, options, text):
