@@ -20,6 +20,8 @@ _SHOWN = frozenset(
         *("errors", "links", "access_urls", "dns_records"),
     }
 )
+#: The secrets of signing keys, of S3 and of secret headers.
+_SECRETS = frozenset({"secret", "secret_key", "value"})
 _EVERY_PATH = "/*"
 _DEFAULT_RULES = [{"name": "default", "request_url": _EVERY_PATH}]
 #: The server's key order, at every depth; other keys come last.
@@ -147,10 +149,10 @@ def _without_secrets(value: Any) -> Any:
         return [_without_secrets(entry) for entry in value]
     if not isinstance(value, Mapping):
         return value
+    # The value of another header field is no secret.
+    names = _SECRETS if value.keys() == {"name", "value"} else _SECRETS - {"value"}
     return {
-        key: "(a secret)"
-        if key == "secret" and isinstance(entry, str)
-        else _without_secrets(entry)
+        key: "(a secret)" if key in names and isinstance(entry, str) else _without_secrets(entry)
         for key, entry in value.items()
     }
 
@@ -218,13 +220,14 @@ def _shared(entry: Document, known: Any) -> Document:
 
 def _origin(entry: Document, index: int) -> Document:
     port = 443 if entry.get("ssl") is True else 80
-    origin = {"port": port, "ssl": False, "hostheadertype": "domain", "rules": [], **entry}
+    host = "origin" if "auth" in entry else "domain"
+    origin = {"port": port, "ssl": False, "hostheadertype": host, "rules": [], **entry}
     origin["rules"] = _each(origin["rules"], _rule)
     if index == 0 and not origin["rules"]:
         origin["rules"] = _DEFAULT_RULES
     if origin.get("hostheadervalue", "") is None:
         del origin["hostheadervalue"]
-    for key in ("origin", "hostheadervalue"):
+    for key in ("origin", "hostheadervalue", "verify_name"):
         if isinstance(origin.get(key), str):
             origin[key] = _host(origin[key])
     return origin

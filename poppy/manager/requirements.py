@@ -13,6 +13,7 @@ from poppy.model import names
 from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
+from poppy.model.document.origins import OriginOptions
 from poppy.model.flavors import Flavor
 from poppy.model.purges import MAX_PATHS, Purge
 from poppy.model.specs import Domain, ServiceSpec
@@ -153,6 +154,8 @@ def needs(spec: ServiceSpec) -> Iterator[tuple[Capability, str]]:
 
 
 def _optional_needs(spec: ServiceSpec) -> Iterator[tuple[Capability, str]]:
+    for number, origin in enumerate(spec.origins):
+        yield from codec.needs(origin, OriginOptions, f"origins[{number}]")
     for number, entry in enumerate(spec.caching):
         yield from codec.needs(entry, CacheOptions, f"caching[{number}]")
     yield from codec.needs(spec, OptionalFields)

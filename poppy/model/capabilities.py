@@ -50,6 +50,14 @@ class Capability(enum.StrEnum):
     CACHE_KEY_COOKIES = "cache keys by cookie"
     SIGNED_URLS = "signed URLs"
     WAF = "web application firewalls"
+    ORIGIN_PATH = "paths of origins"
+    ORIGIN_TIMEOUTS = "timeouts of origins"
+    ORIGIN_VERIFY_NAME = "names to verify of origins"
+    ORIGIN_HEALTH_CHECK = "health checks of origins"
+    ORIGIN_BACKUP = "backup origins"
+    ORIGIN_SHIELD = "origin shields"
+    ORIGIN_SECRET_HEADER = "secret headers to origins"
+    ORIGIN_S3 = "signed requests to S3 origins"
 
     @property
     def key(self) -> str:

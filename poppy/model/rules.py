@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from poppy.common import errors
 from poppy.model import names, paths
-from poppy.model.document import caching, fields
+from poppy.model.document import caching, fields, origins
 from poppy.model.schema_parts import MAX_REQUEST_URL
 from poppy.model.specs import (
     Domain,
@@ -32,7 +32,8 @@ def check(spec: ServiceSpec, shared: Collection[str]) -> None:
     for domain in spec.domains:
         _check_domain(domain, shared)
     for index, origin in enumerate(spec.origins):
-        _check_origin(origin, needs_rules=index > 0)
+        _check_origin(origin, is_first=index == 0)
+    origins.check(spec.origins)
     _check_names(spec)
     _check_paths("an origin", (rule for entry in spec.origins for rule in entry.rules))
     caching.check(spec.caching)
@@ -95,7 +96,7 @@ def check_full_domain(domain: str) -> None:
         )
 
 
-def _check_origin(origin: Origin, *, needs_rules: bool) -> None:
+def _check_origin(origin: Origin, *, is_first: bool) -> None:
     if names.address(origin.origin) is None:
         reason = names.problem(origin.origin)
         if reason:
@@ -105,9 +106,26 @@ def _check_origin(origin: Origin, *, needs_rules: bool) -> None:
             )
     _check_host_header(origin)
     _check_port(origin)
-    if needs_rules and not origin.rules:
+    if origin.verify_name is not None and not origin.ssl:
+        raise errors.InvalidRequest(f"Origin {origin.origin} has verify_name without ssl")
+    if origin.backup_of is not None:
+        _check_backup(origin, is_first=is_first)
+    elif not is_first and not origin.rules:
         raise errors.InvalidRequest(
             f"Origin {origin.origin} needs at least one rule: only the first origin has a default"
+        )
+
+
+def _check_backup(origin: Origin, *, is_first: bool) -> None:
+    if is_first:
+        raise errors.InvalidRequest(
+            f"Origin {origin.origin} can't be a backup ({origin.backup_of!r}): the first origin"
+            " serves all paths that no other one does"
+        )
+    if origin.rules:
+        raise errors.InvalidRequest(
+            f"Origin {origin.origin} is a backup, so it can't have rules: it serves the paths of"
+            f" origin {origin.backup_of!r}"
         )
 
 
@@ -123,6 +141,11 @@ def _check_port(origin: Origin) -> None:
 
 def _check_host_header(origin: Origin) -> None:
     value = origin.hostheadervalue
+    if origin.auth is not None and origin.hostheadertype == "domain":
+        raise errors.InvalidRequest(
+            f"Origin {origin.origin} with auth needs the hostheadertype origin or custom: S3 finds"
+            " the bucket by the Host header"
+        )
     if origin.hostheadertype != "custom":
         if value is not None:
             raise errors.InvalidRequest(

@@ -51,7 +51,7 @@ PATTERNS: Mapping[str, str] = {
 """The error message for a string that does not match, by pattern."""
 
 #: Members that are or contain secrets, so that no message quotes a value in them.
-SECRETIVE = frozenset({"signed_urls"})
+SECRETIVE = frozenset({"signed_urls", "secret_header", "auth"})
 
 
 def record(title: str, properties: Schema, required: tuple[str, ...]) -> Schema:

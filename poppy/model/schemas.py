@@ -7,6 +7,7 @@ import functools
 from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
+from poppy.model.document.origins import OriginOptions
 from poppy.model.limits import DocumentLimits
 from poppy.model.schema_parts import (
     CONTINENTS,
@@ -99,10 +100,9 @@ def _origin(most_rules: int) -> Schema:
             "hostheadertype": {
                 "description": (
                     "The Host header sent to the origin: the requested domain, the origin's name,"
-                    " or hostheadervalue."
+                    " or hostheadervalue. The default is domain, and with auth origin."
                 ),
                 "enum": ["domain", "origin", "custom"],
-                "default": "domain",
             },
             "hostheadervalue": host("Host header to the origin; with hostheadertype custom only."),
             "rules": _rules(
@@ -110,6 +110,7 @@ def _origin(most_rules: int) -> Schema:
                 _PATH_RULE,
                 most_rules,
             ),
+            **codec.schema(OriginOptions)["properties"],
         },
         ("origin",),
     )
@@ -173,7 +174,7 @@ def service(limits: DocumentLimits) -> Schema:
             },
             "origins": {
                 "type": "array",
-                "description": "Origins of the content; all but the first need rules.",
+                "description": "Origins of the content; all but the first and backups need rules.",
                 "items": _origin(most["origins"]),
                 "minItems": 1,
                 "maxItems": 10,

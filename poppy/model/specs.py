@@ -8,6 +8,7 @@ from typing import Any, Self
 from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
+from poppy.model.document.origins import OriginOptions
 from poppy.model.secrets import Secret
 
 
@@ -81,7 +82,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(OriginOptions):
     """A server from which an edge fetches content.
 
     Attributes:
@@ -90,7 +91,8 @@ class Origin:
         ssl: whether the edge uses TLS to connect.
         hostheadertype: the Host header: ``domain`` (the requested name), ``origin`` (the origin's
             own name) or ``custom`` (``hostheadervalue``).
-        rules: paths that this origin serves; the first origin serves all others.
+        rules: paths that this origin serves; the first origin serves all others. A backup has
+            none.
     """
 
     origin: str
@@ -102,18 +104,24 @@ class Origin:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """Create an origin from an entry of ``origins``; the default port is 443 with ssl."""
+        """Create an origin from an entry of ``origins``.
+
+        The default port is 443 with ssl. S3 finds the bucket and checks signatures by the Host
+        header, so its default is the origin's name with ``auth``.
+        """
         ssl = document.get("ssl", False)
+        host = "origin" if "auth" in document else "domain"
         return cls(
             origin=document["origin"],
             port=document.get("port", 443 if ssl else 80),
             ssl=ssl,
-            hostheadertype=document.get("hostheadertype", "domain"),
+            hostheadertype=document.get("hostheadertype", host),
             hostheadervalue=document.get("hostheadervalue"),
             rules=tuple(Rule.from_dict(rule) for rule in document.get("rules", ())),
+            **codec.values(OriginOptions, document),
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, secret: Callable[[Secret], Any] = Secret.shown) -> dict[str, Any]:
         """Return the entry of ``origins``, with ``hostheadervalue`` only if it is set."""
         result: dict[str, Any] = {
             "origin": self.origin,
@@ -124,7 +132,7 @@ class Origin:
         if self.hostheadervalue is not None:
             result["hostheadervalue"] = self.hostheadervalue
         result["rules"] = [rule.to_dict() for rule in self.rules]
-        return result
+        return {**result, **codec.write(self, OriginOptions, secret)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +242,7 @@ class ServiceSpec(OptionalFields):
             "name": self.name,
             "flavor_id": self.flavor_id,
             "domains": [entry.to_dict() for entry in self.domains],
-            "origins": [entry.to_dict() for entry in self.origins],
+            "origins": [entry.to_dict(secret) for entry in self.origins],
             "caching": [entry.to_dict() for entry in self.caching],
             "restrictions": [entry.to_dict() for entry in self.restrictions],
             "log_delivery": {"enabled": self.log_delivery},

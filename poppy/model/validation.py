@@ -224,6 +224,7 @@ def _origin(entry: Mapping[str, Any], default_rules: tuple[Rule, ...]) -> Origin
         origin=names.address(origin.origin) or names.canonical(origin.origin),
         port=int(origin.port),
         hostheadervalue=None if value is None else names.canonical(value),
+        verify_name=origin.verify_name and names.canonical(origin.verify_name),
         rules=_rules(origin.rules) or default_rules,
     )
 

@@ -21,7 +21,12 @@ FULL = {
             "hostheadertype": "custom",
             "hostheadervalue": "media.example.org",
             "rules": [{"name": "media", "request_url": "/media/*"}],
+            "name": "media",
+            "path": "/files",
+            "connect_timeout": 2,
+            "health_check": {"path": "/health", "interval": 10, "status": [200]},
         },
+        {"origin": "spare.example.net", "backup_of": "media", "backup_status": [503]},
     ],
     "caching": [
         {"name": "default", "ttl": 3600},

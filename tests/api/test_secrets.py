@@ -70,6 +70,20 @@ def service(keyed_api):
     keyed_api.deploy(path)
 
 
+def origin(value, key):
+    return {
+        "origin": "films.s3.example.net",
+        "secret_header": {"name": "X-Edge", "value": value},
+        "auth": {
+            "type": "s3",
+            "region": "eu-central-1",
+            "bucket": "films",
+            "access_key": "AKIDEXAMPLE",
+            "secret_key": key,
+        },
+    }
+
+
 def shown(api, path):
     return [key["secret"] for key in api.call("GET", path).json["signed_urls"]["keys"]]
 
@@ -131,6 +145,28 @@ def test_the_same_text_changes_nothing(keyed_api, service):
     before = keyed_api.harness.get(service.rpartition("/")[2]).spec
     patch(keyed_api, service, change("/keys/0/secret", ONE))
     assert keyed_api.harness.get(service.rpartition("/")[2]).spec == before
+
+
+def test_secrets_of_origins_are_kept_and_replaced(keyed_api):
+    path = keyed_api.create("films.example.com", origins=[origin(ONE, TWO)])
+    keyed_api.deploy(path)
+    (found,) = keyed_api.call("GET", path).json["origins"]
+    before = found["secret_header"]["value"]
+    assert [before.keys(), found["auth"]["secret_key"].keys()] == [{"set", "fingerprint"}] * 2
+    changes = [
+        {"op": "replace", "path": "/origins/0", "value": found},
+        {"op": "replace", "path": "/origins/0/auth/secret_key", "value": f"{MARK}-{'3' * 40}"},
+    ]
+    assert patch(keyed_api, path, *changes).status_code == 202
+    service = keyed_api.harness.get(path.rpartition("/")[2])
+    secrets = keyed_api.harness.boot.manager.transfers._changes.secrets
+    (opened,) = secrets.opened(service.spec, service.service_id)["origins"]
+    assert opened["secret_header"]["value"] == ONE
+    assert opened["auth"]["secret_key"] == f"{MARK}-{'3' * 40}"
+    (now,) = keyed_api.call("GET", path).json["origins"]
+    assert now["secret_header"]["value"] == before
+    keyed_api.call("DELETE", path)
+    keyed_api.deploy(path)
 
 
 def test_an_unknown_fingerprint_is_refused(keyed_api, service):
@@ -208,6 +244,8 @@ shapes = st.recursive(
 def documents(draw):
     """Draw a document with secrets at any place of ``signed_urls``, and other mistakes."""
     document = {**draw(mutated()), "signed_urls": draw(shapes)}
+    if draw(st.booleans()):
+        document["origins"] = [origin(draw(shapes | leaves), draw(shapes | leaves))]
     inside = {**copy.deepcopy(FULL), "origins": document}
     return draw(st.sampled_from([document, document, document, [document], inside]))
 

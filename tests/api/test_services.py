@@ -74,6 +74,7 @@ def test_unsupported_capabilities_are_refused(api, monkeypatch):
         ({"origins": [{"origin": "o.example.net", "ssl": True, "port": 443}]}, "TLS"),
         ({"origins": [{"origin": "2001:db8::1"}]}, "IPv6"),
         ({"log_delivery": {"enabled": True}}, "log delivery"),
+        ({"origins": [{"origin": "o.example.net", "path": "/a"}]}, "paths of origins"),
         (
             {"domains": [{"domain": "a.example.com", "protocol": "https", "certificate": "san"}]},
             "san certificates",

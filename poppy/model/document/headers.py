@@ -126,7 +126,7 @@ def _check(changes: RequestChanges | ResponseChanges, place: str) -> int:
     seen: dict[str, str] = {}
     for action, name, value in _each(changes):
         field = f"{place}.{action}: the field {name[:100]!r}"
-        if not _FIELD_NAME.fullmatch(name):
+        if not is_name(name):
             raise InvalidRequest(f"{field} is not a name of up to 100 characters (RFC 9110)")
         if is_protected(name):
             raise InvalidRequest(f"{field} belongs to the edge and can't be changed")
@@ -139,6 +139,11 @@ def _check(changes: RequestChanges | ResponseChanges, place: str) -> int:
             raise InvalidRequest(f"{field} is also in {known}")
         size += len(name) + len(value) + 4 if action != "remove" else 0
     return size
+
+
+def is_name(name: str) -> bool:
+    """Return whether a text is the name of a field, of up to 100 characters."""
+    return _FIELD_NAME.fullmatch(name) is not None
 
 
 def is_protected(name: str) -> bool:

@@ -13,6 +13,7 @@ from poppy.model.document.cors import CORS
 from poppy.model.document.delivery import HSTS, Delivery
 from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
+from poppy.model.document.origins import Auth, HealthCheck, SecretHeader
 from poppy.model.document.redirects import Redirect
 from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.document.waf import WAF
@@ -79,6 +80,21 @@ WITH_NEED = [
             ("cookies", ("a",), Capability.CACHE_KEY_COOKIES),
         ]
     ),
+    *(
+        ({"origins": (Origin("o.example.com", **{name: value}),)}, capability)
+        for name, value, capability in [
+            ("path", "/a", Capability.ORIGIN_PATH),
+            ("connect_timeout", 1, Capability.ORIGIN_TIMEOUTS),
+            ("response_timeout", 1, Capability.ORIGIN_TIMEOUTS),
+            ("verify_name", "a.example.com", Capability.ORIGIN_VERIFY_NAME),
+            ("health_check", HealthCheck("/"), Capability.ORIGIN_HEALTH_CHECK),
+            ("backup_of", "main", Capability.ORIGIN_BACKUP),
+            ("shield", True, Capability.ORIGIN_SHIELD),
+            ("shield", "amsterdam-nl", Capability.ORIGIN_SHIELD),
+            ("secret_header", SecretHeader("X-A", Secret("0")), Capability.ORIGIN_SECRET_HEADER),
+            ("auth", Auth("s3", "r", "b", "k", Secret("0")), Capability.ORIGIN_S3),
+        ]
+    ),
 ]
 
 
@@ -121,6 +137,11 @@ def test_a_missing_capability_is_refused(changes, need):
 def test_a_value_that_is_off_needs_no_capability():
     off = Delivery(https_redirect=False, http3=False, compression="off")
     assert list(requirements.needs(dataclasses.replace(make_spec(), delivery=off))) == []
+
+
+def test_no_shield_and_a_name_need_no_capability():
+    origin = Origin("o.example.com", name="main", shield=False)
+    assert list(requirements.needs(dataclasses.replace(make_spec(), origins=(origin,)))) == []
 
 
 def test_the_refusal_names_the_field_by_its_path():
