@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 from oslo_config import cfg
 from oslo_log import log
@@ -39,7 +39,6 @@ DOCUMENT = "domain_ownership"
 #: Seconds for the lookup of a domain while a client waits for the response.
 _BRIEF = 2.0
 _KEYS = 2
-_CONFLICTS = 10
 
 
 class Keys:
@@ -51,7 +50,10 @@ class Keys:
     def read(self) -> Sequence[bytes]:
         """Return all valid keys. Create the first one on first use."""
         content = self._documents.get(DOCUMENT).content
-        return [bytes.fromhex(key) for key in content["keys"]] if content else self.rotate()
+        if not content:
+            # Another process may have created it since.
+            content = self._documents.change(DOCUMENT, lambda it: it or _with_new_key(None))
+        return [bytes.fromhex(key) for key in content["keys"]]
 
     def rotate(self) -> Sequence[bytes]:
         """Create a new key. The previous one stays valid; older ones do not.
@@ -59,18 +61,13 @@ class Keys:
         Raises:
             Unavailable: others keep changing the keys at the same time.
         """
-        for _ in range(_CONFLICTS):
-            found = self._documents.get(DOCUMENT)
-            known = found.content["keys"] if found.content else []
-            keys = [secrets.token_hex(32), *known][:_KEYS]
-            try:
-                self._documents.put(DOCUMENT, {"keys": keys}, found.version)
-            except errors.Changed:
-                if not known:
-                    return self.read()
-                continue
-            return [bytes.fromhex(key) for key in keys]
-        raise errors.Unavailable("Too many concurrent changes of the keys")
+        content = self._documents.change(DOCUMENT, _with_new_key)
+        return [bytes.fromhex(key) for key in content["keys"]]
+
+
+def _with_new_key(content: Any) -> dict[str, list[str]]:
+    known = content["keys"] if content else []
+    return {"keys": [secrets.token_hex(32), *known][:_KEYS]}
 
 
 class Ownership:

@@ -8,14 +8,12 @@ until it would have expired, so that every process refuses it at once.
 import hashlib
 import time
 from collections.abc import Callable
+from typing import Any
 
-from poppy.common import errors
 from poppy.storage.base import Storage
 
 #: The document with the list: {digest: expiry in seconds since 1970}.
 NAME = "dashboard-ended-sessions"
-#: Attempts to write after conflicts with other processes.
-_TRIES = 20
 
 
 class SessionsManager:
@@ -36,17 +34,13 @@ class SessionsManager:
         Raises:
             Unavailable: storage does not answer; the session stays valid.
         """
-        for _ in range(_TRIES):
-            known = self._storage.documents.get(NAME)
-            now = self._clock()
-            ended = {key: until for key, until in (known.content or {}).items() if until > now}
-            ended[_digest(session)] = int(now) + lifetime
-            try:
-                self._storage.documents.put(NAME, ended, known.version)
-            except errors.Changed:
-                continue
-            return
-        raise errors.Unavailable("The session could not be ended; try again")
+        now = self._clock()
+
+        def with_session(content: Any) -> dict[str, float]:
+            ended = {key: until for key, until in (content or {}).items() if until > now}
+            return {**ended, _digest(session): int(now) + lifetime}
+
+        self._storage.documents.change(NAME, with_session)
 
     def has_ended(self, session: str) -> bool:
         """Whether a session has been ended.

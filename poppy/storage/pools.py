@@ -2,13 +2,12 @@
 """The pools of the operator's own edge, and what DNS has of them, as shared documents."""
 
 from collections.abc import Callable
+from typing import Any
 
-from poppy.common import errors
 from poppy.model.pools import Pool, Published
 from poppy.storage.queries import DocumentStore
 
 _POOLS, _PUBLISHED = "edge_pools", "edge_dns"
-_CONFLICTS = 10
 
 
 class PoolStore:
@@ -32,18 +31,13 @@ class PoolStore:
         Raises:
             Unavailable: others keep changing them at the same time.
         """
-        for _ in range(_CONFLICTS):
-            known = self._documents.get(_POOLS)
-            content = known.content or {}
-            pools = {name: Pool.from_dict(name, it) for name, it in content.items()}
+
+        def changed(content: Any) -> dict[str, Any]:
+            pools = {name: Pool.from_dict(name, it) for name, it in (content or {}).items()}
             work(pools)
-            try:
-                documents = {name: pool.to_dict() for name, pool in pools.items()}
-                self._documents.put(_POOLS, documents, known.version)
-            except errors.Changed:
-                continue
-            return
-        raise errors.Unavailable("Too many concurrent changes of the pools")
+            return {name: pool.to_dict() for name, pool in pools.items()}
+
+        self._documents.change(_POOLS, changed)
 
     def published(self) -> Published | None:
         """Return what the DNS name has; None if Poppy has never set it."""

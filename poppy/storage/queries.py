@@ -5,9 +5,10 @@ The cost of a call must not depend on how much is stored.
 """
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from poppy.common import errors
 from poppy.model.services import Service
 
 
@@ -88,6 +89,10 @@ class QueryStore(abc.ABC):
         """
 
 
+#: How often :meth:`DocumentStore.change` tries.
+_CONFLICTS = 10
+
+
 class DocumentStore(abc.ABC):
     """Store small named documents that operators and drivers share."""
 
@@ -106,3 +111,24 @@ class DocumentStore(abc.ABC):
         Raises:
             Changed: the stored version differs.
         """
+
+    def change(self, name: str, work: Callable[[Any], Any]) -> Any:
+        """Change a document by compare and swap, and return its content.
+
+        Args:
+            work: returns the new content for the current one, which is None if there is none. It
+                is called again if another process has changed the document; what it raises
+                changes nothing.
+
+        Raises:
+            Unavailable: others keep changing it at the same time.
+        """
+        for _ in range(_CONFLICTS):
+            known = self.get(name)
+            content = work(known.content)
+            try:
+                self.put(name, content, known.version)
+            except errors.Changed:
+                continue
+            return content
+        raise errors.Unavailable(f"Too many concurrent changes of the document {name}")

@@ -13,7 +13,6 @@ from poppy.extensions.akamai import schemas
 from poppy.manager.actions import ActionsManager
 from poppy.manager.admin_search import host
 from poppy.manager.certificates import CertificatesManager
-from poppy.manager.change_pipeline import MAX_CONFLICTS
 from poppy.manager.services import ServicesManager
 from poppy.model import ids, validation
 from poppy.model.operations import Priority
@@ -129,7 +128,7 @@ class AkamaiManager:
             before[:] = known or []
             return wanted
 
-        self._change(name, replace)
+        self._storage.documents.change(name, replace)
         return wanted, [entry for entry in before if entry not in wanted]
 
     def config(self, kind: str, name: str) -> Mapping[str, Any]:
@@ -166,7 +165,7 @@ class AkamaiManager:
         def change(known: Mapping[str, Any] | None) -> Mapping[str, Any]:
             return body if limit else {**(known or {"enabled": True}), **body}
 
-        result: Mapping[str, Any] = self._change(_config(kind, name), change)
+        result: Mapping[str, Any] = self._storage.documents.change(_config(kind, name), change)
         return result
 
     def _each(self, entries: Sequence[Entry], work: Callable[[Entry], object]) -> Outcome:
@@ -211,18 +210,9 @@ class AkamaiManager:
 
     def _drop(self, name: str, done: Sequence[Entry]) -> None:
         if done:
-            self._change(name, lambda known: [it for it in known or [] if it not in done])
-
-    def _change(self, name: str, change: Callable[[Any], Any]) -> Any:
-        for _ in range(MAX_CONFLICTS):
-            known = self._storage.documents.get(name)
-            content = change(known.content)
-            try:
-                self._storage.documents.put(name, content, known.version)
-            except errors.Changed:
-                continue
-            return content
-        raise errors.Unavailable(f"Too many concurrent requests change {name}")
+            self._storage.documents.change(
+                name, lambda known: [it for it in known or [] if it not in done]
+            )
 
 
 def _config(kind: str, name: str) -> str:

@@ -13,13 +13,13 @@ from poppy.model.dns_records import Purpose, RecordStatus, ownership_record, own
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.model.specs import Domain
 from poppy.storage.domains import Claim
-from poppy.storage.queries import Document
+from poppy.storage.queries import Document, DocumentStore
 from poppy.testing.builders import PROJECT_ID, make_service, make_spec
 
 DOMAIN = "www.example.com"
 
 
-class Documents:
+class Documents(DocumentStore):
     def __init__(self):
         self.stored = Document(None, 0)
 
