@@ -19,7 +19,7 @@ import requests.adapters
 import urllib3.exceptions
 from oslo_log import log
 
-from poppy.common import logs, tracing, waits
+from poppy.common import inspection, logs, tracing, waits
 from poppy.common.clock import now_utc
 from poppy.common.errors import (
     PermanentError,
@@ -34,6 +34,8 @@ LOG = log.getLogger(__name__)
 
 #: Seconds to connect, and between two reads of the response.
 TIMEOUT = (5.0, 30.0)
+#: Methods that change nothing (RFC 9110, section 9.2.1).
+_READ = frozenset({"GET", "HEAD"})
 #: 4xx statuses that are retryable. The caller decides about 409 and 412.
 _PASSING = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
@@ -158,12 +160,14 @@ class Client:
         path: str,
         *,
         accept: Collection[int] = (),
+        reads: bool = False,
         **options: Any,
     ) -> requests.Response:
         """Send a request and return the response if its status is 2xx or in ``accept``.
 
         Args:
             path: appended to the base URL, or an absolute URL.
+            reads: whether the request changes nothing, although its method is not GET or HEAD.
             options: arguments of ``requests.Session.request`` (``json``, ``params`` ...).
 
         Raises:
@@ -173,7 +177,10 @@ class Client:
             TimedOut: no response in time.
             Unauthorized: 401 or 403.
             PermanentError: any other status.
+            Differs: in read-only mode, the request may change something.
         """
+        if not reads and method not in _READ:
+            inspection.differs(f"{self._name} does not have the service as deployed ({method})")
         url = path if "://" in path else f"{self._base_url}/{path.lstrip('/')}"
         began = time.monotonic()
         with tracing.span(method, tracing.Kind.CLIENT) as span:

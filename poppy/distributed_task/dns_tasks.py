@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tasks that change operator names in DNS."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from poppy.distributed_task import steering
 from poppy.distributed_task.operation_result import Result
@@ -9,7 +9,6 @@ from poppy.distributed_task.record_watch import RecordWatch
 from poppy.distributed_task.run import OperationRun
 from poppy.distributed_task.tasks import Task, gate_of
 from poppy.dns.base import DNSDriver
-from poppy.dns.steering import Policy
 from poppy.model import dns_records
 from poppy.model.dns_records import Purpose
 from poppy.model.flavors import Flavor
@@ -59,12 +58,12 @@ class EnsureDNS(DNSTask):
 
     def call(self, run: OperationRun) -> Result:
         """Return the operator names, without those of dropped domains."""
-        names = self._names(run.service)
+        names = wanted_names(run.service, self._dns)
         policies = steering.policies(run.service, self._flavor, names, self._dns.steering)
         if run.service.disabled:
             switch_off(policies, self._dns)
         else:
-            lead(policies, self._dns)
+            self._dns.lead(policies)
         stale = operator_names(run.service, self._dns) - set(names.values()) - set(policies)
         if stale:
             self._dns.remove(sorted(stale))
@@ -79,17 +78,10 @@ class EnsureDNS(DNSTask):
             self._dns.remove(sorted(names))
         return True
 
-    def _names(self, service: Service) -> dict[str, str]:
-        """Return the operator names by domain."""
-        return {
-            domain.domain: self._dns.operator_name(domain.domain, domain.certificate)
-            for domain in service.spec.domains
-        }
-
     def _show_traffic(self, run: OperationRun) -> None:
         traffic = [
             dns_records.traffic_record(domain, name)
-            for domain, name in self._names(run.service).items()
+            for domain, name in wanted_names(run.service, self._dns).items()
             if not self._dns.owns(domain)
         ]
         details = run.service.provider_details
@@ -144,6 +136,14 @@ class RemoveDNS(DNSTask):
         return Result()
 
 
+def wanted_names(service: Service, dns: DNSDriver) -> dict[str, str]:
+    """Return the operator names of a service's document, by domain."""
+    return {
+        domain.domain: dns.operator_name(domain.domain, domain.certificate)
+        for domain in service.spec.domains
+    }
+
+
 def expected_names(service: Service, dns: DNSDriver, lost: Collection[str] = ()) -> set[str]:
     """Return every operator name that a service has or should have.
 
@@ -156,15 +156,6 @@ def expected_names(service: Service, dns: DNSDriver, lost: Collection[str] = ())
         if domain.domain not in lost
     }
     return expected | operator_names(service, dns, lost)
-
-
-def lead(policies: Mapping[str, Policy], dns: DNSDriver) -> None:
-    """Point names to their providers."""
-    single = {name: policy[0].name for name, policy in policies.items() if len(policy) == 1}
-    if single:
-        dns.ensure(single)
-    if len(single) < len(policies):
-        dns.steer({name: it for name, it in policies.items() if name not in single})
 
 
 def switch_off(names: Collection[str], dns: DNSDriver) -> None:

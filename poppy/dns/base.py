@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
-from poppy.common import limits
+from poppy.common import inspection, limits
 from poppy.common.driver import Driver
-from poppy.common.errors import PermanentError
+from poppy.common.errors import InProgressError, PermanentError, Unauthorized
 from poppy.dns.steering import AddressPool, Policy, Steering
 from poppy.model import names as model_names
 
@@ -78,7 +78,7 @@ class DNSDriver(Driver, abc.ABC):
     """
 
     KIND: ClassVar[str] = "dns"
-    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = limits.OPTS
+    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = (*limits.OPTS, *inspection.OPTS)
     OPTS: ClassVar[Sequence[cfg.Opt]] = COMMON_OPTS
     STEERING: ClassVar[frozenset[Steering]] = frozenset()
     KEEPS_EDGE: ClassVar[bool] = False
@@ -141,6 +141,43 @@ class DNSDriver(Driver, abc.ABC):
             f"{options.shared_ssl_shard_prefix}{number}.{options.shared_ssl_domain_suffix}"
             for number in range(options.shared_ssl_num_shards)
         ]
+
+    def lead(self, policies: Mapping[str, Policy]) -> None:
+        """Make each operator name point to the targets of its policy, of one or several targets.
+
+        Raises the same errors as :meth:`ensure`.
+        """
+        single = {name: policy[0].name for name, policy in policies.items() if len(policy) == 1}
+        if single:
+            self.ensure(single)
+        if len(single) < len(policies):
+            self.steer({name: it for name, it in policies.items() if name not in single})
+
+    def inspect(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Return how the records differ from what :meth:`lead` would set; change nothing.
+
+        This runs :meth:`lead` up to its first change, which tells all differences of a driver
+        that reads the records before it changes them. Other drivers compare here.
+
+        Returns:
+            The differences in words for tenants and operators; empty if there are none.
+
+        Raises:
+            RetryableError: a temporary failure.
+            Unauthorized: the server refuses the credentials.
+        """
+        try:
+            with inspection.read_only():
+                self.lead(policies)
+        except inspection.Differs as exc:
+            return (str(exc),)
+        except InProgressError:
+            return ()
+        except Unauthorized:
+            raise
+        except PermanentError as exc:
+            return (str(exc),)
+        return ()
 
     @abc.abstractmethod
     def ensure(self, cnames: Mapping[str, str]) -> None:
@@ -234,6 +271,19 @@ class DNSDriver(Driver, abc.ABC):
     @abc.abstractmethod
     def health(self) -> bool:
         """Return whether the DNS server answers, within a few seconds; never raise."""
+
+
+def difference(name: str, found: str | None, wanted: str) -> str | None:
+    """Return how the target of a CNAME differs from the wanted one; None if it does not.
+
+    Args:
+        found: the current target; None without a CNAME.
+    """
+    if found is None:
+        return f"{name} has no CNAME; it should be {wanted}"
+    if found.rstrip(".").lower() != wanted.rstrip(".").lower():
+        return f"{name} is a CNAME to {found.rstrip('.')}; it should be {wanted}"
+    return None
 
 
 def possible(names: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from keystoneauth1 import exceptions as ks_exceptions
 from keystoneauth1 import loading
 from oslo_config import cfg
 
-from poppy.common import http, tracing
+from poppy.common import http, inspection, tracing
 from poppy.common.errors import (
     DriverError,
     InProgressError,
@@ -21,7 +21,7 @@ from poppy.common.errors import (
     Unauthorized,
     succeeds,
 )
-from poppy.dns.base import COMMON_OPTS, DNSDriver, occupied, possible
+from poppy.dns.base import COMMON_OPTS, DNSDriver, difference, occupied, possible
 from poppy.dns.zones import ZONES_OPT, Zones
 
 #: Seconds between polls for a change to reach the name servers.
@@ -106,12 +106,14 @@ class Designate(DNSDriver):
         if foreign:
             raise occupied(name, ", ".join(foreign))
         if not found:
+            inspection.differs(f"{name} has no CNAME; it should be {target}")
             body = {"name": f"{name}.", "type": "CNAME", **wanted}
             return _is_active(self._request("POST", path, json=body).json())
         (known,) = found
         is_wanted = {key: known[key] for key in wanted} == wanted
         if is_wanted and known["status"] != "ERROR":
             return _is_active(known)
+        inspection.differs(difference(name, known["records"][0], target) or f"{name}: other TTL")
         # Writing a recordset in ERROR again makes Designate retry the propagation.
         changed = self._request("PUT", f"{path}/{known['id']}", json=wanted).json()
         if is_wanted:
@@ -152,6 +154,8 @@ class Designate(DNSDriver):
     def _request(
         self, method: str, path: str, accept: Sequence[int] = (), **options: Any
     ) -> requests.Response:
+        if method != "GET":
+            inspection.differs(f"{self.name} does not have the records as deployed ({method})")
         # The span includes fetching a token.
         with tracing.span(method, tracing.Kind.CLIENT) as span:
             try:

@@ -13,7 +13,8 @@ from typing import ClassVar
 from oslo_config import cfg
 
 from poppy.common.errors import PermanentError, RetryableError, succeeds
-from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.base import COMMON_OPTS, DNSDriver, difference
+from poppy.dns.steering import Policy
 from poppy.model.names import impossible
 
 
@@ -45,6 +46,11 @@ class MockDNS(DNSDriver):
                 raise PermanentError(f"{name} can't be in DNS: {reason}")
         with self._zone() as zone:
             zone.update(cnames)
+
+    def inspect(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Compare the CNAMEs; see :meth:`DNSDriver.inspect`."""
+        found = (difference(n, self.resolve(n), it[0].name) for n, it in policies.items())
+        return [it for it in found if it]
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove the CNAMEs; see :meth:`DNSDriver.remove`."""

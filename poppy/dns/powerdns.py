@@ -13,7 +13,7 @@ from oslo_log import log
 
 from poppy.common.errors import PermanentError, Unauthorized, succeeds
 from poppy.common.http import Client
-from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
+from poppy.dns.base import COMMON_OPTS, DNSDriver, difference, possible
 from poppy.dns.powerdns_lua import address_record, record
 from poppy.dns.servers import Servers
 from poppy.dns.steering import AddressPool, Policy, Steering, families, sharing, together
@@ -87,6 +87,29 @@ class PowerDNS(DNSDriver):
     def steer(self, policies: Mapping[str, Policy]) -> None:
         """Set LUA records that return CNAMEs; see :meth:`DNSDriver.steer`."""
         self._replace("CNAME", "LUA", {name: record(it) for name, it in policies.items()})
+
+    def inspect(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Compare the records of each name; see :meth:`DNSDriver.inspect`."""
+        found = []
+        for zone, names in self._zones.group(policies).items():
+            for name in names:
+                found.append(self._difference(zone, name, policies[name]))
+        return [it for it in found if it]
+
+    def _difference(self, zone: str, name: str, policy: Policy) -> str | None:
+        path, params = self._path("zones", zone), {"rrset_name": f"{name}."}
+        answer = self._servers.call(lambda it: it.json("GET", path, params=params))
+        # Servers before 4.6 return the records of all names.
+        contents = {
+            rrset["type"]: rrset["records"][0]["content"]
+            for rrset in answer["rrsets"]
+            if rrset["name"] == f"{name}." and rrset["type"] in self._kinds() and rrset["records"]
+        }
+        if len(policy) == 1:
+            return difference(name, contents.get("CNAME"), policy[0].name)
+        if contents == {"LUA": record(policy)}:
+            return None
+        return f"{name} has no LUA record for its providers, or another one"
 
     def ensure_edge(self, name: str, pools: Sequence[AddressPool], ttl: int) -> None:
         """Set A and AAAA records, or LUA records that return them, with one request.

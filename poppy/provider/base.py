@@ -10,52 +10,22 @@ from typing import ClassVar, NamedTuple
 
 from oslo_config import cfg
 
-from poppy.common import limits
+from poppy.common import inspection, limits
 from poppy.common.driver import Driver
 from poppy.common.errors import PermanentError
 from poppy.common.http import Quota
 from poppy.model import names
 from poppy.model.capabilities import Capability as Capability
 from poppy.model.certificates import Certificate, Uploaded
-from poppy.model.dns_records import DNSRecord
 from poppy.model.edge import HasEdge, TextRecords
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider import edges
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """The state of a service at a provider.
-
-    Attributes:
-        provider_service_id: the provider's ID of its object.
-        access_urls: access URL by domain: the name at the provider that serves it.
-        in_progress: whether the provider is still deploying. If so, :meth:`Provider.ensure` is
-            called again later; that call must be cheap.
-        poll_after: with ``in_progress``, seconds until that call.
-        certificates: certificate status by domain.
-        certificate_messages: why the certificate of a domain can't be issued or renewed, by
-            domain; shown to the tenant.
-        message: with ``in_progress``, what the provider waits for, shown to the tenant; empty if
-            it just takes time.
-        records: the DNS records that the tenant must create for the provider (to validate a
-            certificate or the ownership of a domain), whether they are there or not. Poppy sets
-            their ``provider``.
-        log_url: the URL below which the provider delivers the access logs; empty if it does not.
-    """
-
-    provider_service_id: str
-    access_urls: Mapping[str, str]
-    in_progress: bool = False
-    poll_after: float = 10.0
-    certificates: Mapping[str, str] = field(default_factory=dict)
-    message: str = ""
-    records: Sequence[DNSRecord] = ()
-    log_url: str = ""
-    certificate_messages: Mapping[str, str] = field(default_factory=dict)
+from poppy.provider.deployment import Deployment as Deployment
+from poppy.provider.deployment import Sighting as Sighting
+from poppy.provider.deployment import inspected
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +122,7 @@ class Provider(Driver, abc.ABC):
     """
 
     KIND: ClassVar[str] = "provider"
-    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = (*limits.OPTS, *edges.OPTS)
+    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = (*limits.OPTS, *inspection.OPTS, *edges.OPTS)
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset()
     #: Capabilities that options enable: the names of the options, of which one must have a value.
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {}
@@ -213,6 +183,21 @@ class Provider(Driver, abc.ABC):
             RetryableError: a temporary failure; the deployed version stays in service.
             PermanentError: the provider refuses it; the deployed version stays in service.
         """
+
+    def inspect(self, service: Service, known: ProviderDetail | None) -> Sighting:
+        """Compare what the provider has with what :meth:`ensure` would deploy; change nothing.
+
+        This runs :meth:`ensure` up to its first change, so a driver need not implement it. But
+        before a change, the driver calls :func:`poppy.common.inspection.differs` with words for
+        the tenant. :class:`poppy.common.http.Client` and :class:`poppy.vendors.aws.Service` call
+        it before each request that may change something; a driver with another client must do
+        the same.
+
+        Raises:
+            RetryableError: a temporary failure.
+            Unauthorized: the provider refuses the credentials.
+        """
+        return inspected(lambda: self.ensure(service, known), known)
 
     @abc.abstractmethod
     def remove(self, service: Service, known: ProviderDetail | None) -> None:

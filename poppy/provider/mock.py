@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from oslo_config import cfg
 
+from poppy.common import inspection
 from poppy.common.errors import RetryableError, succeeds
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
@@ -86,6 +87,9 @@ class MockProvider(Provider):
             spec = service.spec.to_dict()
             found = self.find(service.service_id)
             if found is None or found["spec"] != spec:
+                inspection.differs(
+                    "its object has another document" if found else "its object is missing"
+                )
                 found = found or {"updates": 0, "purges": []}
                 found |= {
                     "service_id": service.service_id,

@@ -5,6 +5,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
+from poppy.common import inspection
 from poppy.model import certificates
 from poppy.model.dns_records import DNSRecord
 from poppy.model.provider_details import ProviderDetail
@@ -94,7 +95,10 @@ class ObjectProvider(Provider, Generic[Plan, Found]):
     def obtain(self, service: Service, known: ProviderDetail | None, plan: Plan) -> Found:
         """Return the object of a service; create it if there is none."""
         found = self.find(service, known)
-        return self.create(service, plan) if found is None else found
+        if found is None:
+            inspection.differs(f"{self.name} does not have the service")
+            found = self.create(service, plan)
+        return found
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Have one object that serves the document; see :meth:`Provider.ensure`."""

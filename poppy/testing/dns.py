@@ -55,6 +55,8 @@ class DNSContract(abc.ABC):
             stranger.ensure({name: EDGE})
         with pytest.raises(Unauthorized):
             stranger.remove([name])
+        with pytest.raises(Unauthorized):
+            stranger.inspect({name: [Target(EDGE)]})
 
     def test_health_is_a_bool(self, driver: DNSDriver) -> None:
         assert driver.health() is True
@@ -102,6 +104,28 @@ class DNSContract(abc.ABC):
         self.ensure(driver, wanted)
 
         assert [self.resolve(driver, name) for name in wanted] == [EDGE, EDGE]
+
+    def test_an_inspection_finds_what_others_have_changed_and_changes_nothing(
+        self, driver: DNSDriver
+    ) -> None:
+        kept, deleted, changed = (self.name(driver, it) for it in ("kept", "deleted", "changed"))
+        policies = {name: [Target(EDGE)] for name in (kept, deleted, changed)}
+        self.ensure(driver, dict.fromkeys(policies, EDGE))
+        assert not driver.inspect(policies)
+        other = self.other(driver)
+        self.remove(other, [deleted])
+        self.ensure(other, {changed: "changed.example.com"})
+
+        differences = {name: driver.inspect({name: policies[name]}) for name in policies}
+
+        assert not differences[kept]
+        assert [deleted in text for text in differences[deleted]] == [True]
+        assert [changed in text for text in differences[changed]] == [True]
+        assert driver.inspect(policies)
+        assert self.resolve(driver, deleted) is None
+        assert self.resolve(driver, changed) == "changed.example.com"
+        until_done(lambda: driver.lead(policies))
+        assert not driver.inspect(policies)
 
     def test_remove_deletes_the_given_names_only(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")

@@ -29,7 +29,7 @@ from poppy.model.specs import (
     Origin,
     Rule,
 )
-from poppy.provider.base import Capability, Deployment, Provider
+from poppy.provider.base import Capability, Deployment, Provider, Sighting
 from poppy.testing.builders import make_service
 
 _POLLS = 100
@@ -114,6 +114,8 @@ class ProviderContract(abc.ABC):
             stranger.ensure(service, None)
         with pytest.raises(Unauthorized):
             stranger.remove(service, None)
+        with pytest.raises(Unauthorized):
+            stranger.inspect(service, None)
 
     def changed(self, service: Service) -> Service:
         """Return the same service with a changed document."""
@@ -162,6 +164,42 @@ class ProviderContract(abc.ABC):
 
         assert again == without_id == first
         assert list(self.objects(provider, service)) == [first.provider_service_id]
+
+    def test_an_inspection_finds_no_difference_in_a_deployed_service(
+        self, provider: Provider
+    ) -> None:
+        service = self.service("www.a.example.com", "www.b.example.com")
+        known = known_from(self.settle(provider, service))
+
+        assert provider.inspect(service, known) == Sighting()
+
+    def test_an_inspection_finds_a_missing_object_and_creates_none(
+        self, provider: Provider
+    ) -> None:
+        service = self.service()
+        known = known_from(self.settle(provider, service))
+        self.take_away(provider, service, known)
+
+        found = provider.inspect(service, known)
+
+        assert found.differences
+        assert found.repairable
+        assert not self.objects(provider, service)
+
+    def test_an_inspection_finds_another_document_and_does_not_change_it(
+        self, provider: Provider
+    ) -> None:
+        service = self.service()
+        other = self.changed(service)
+        known = known_from(self.settle(provider, other))
+
+        found = provider.inspect(service, known)
+
+        assert found.differences
+        assert found.repairable
+        assert provider.inspect(other, known) == Sighting()
+        repaired = self.settle(provider, service, known)
+        assert provider.inspect(service, known_from(repaired)) == Sighting()
 
     def test_an_update_keeps_the_object(self, provider: Provider) -> None:
         service = self.service()

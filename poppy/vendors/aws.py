@@ -13,7 +13,7 @@ from typing import Any
 from oslo_config import cfg
 from requests.structures import CaseInsensitiveDict
 
-from poppy.common import tracing
+from poppy.common import inspection, tracing
 from poppy.common.errors import (
     ConfigError,
     DriverError,
@@ -98,6 +98,8 @@ _SPAN = "poppy.span"
 _QUOTED = 500
 #: Minimum characters of an AWS object id.
 _SHORTEST_ID = 6
+#: Prefixes of operations that change nothing.
+_READ = ("describe_", "filter_", "get_", "list_", "test_")
 _TIMEOUTS = (botocore.exceptions.ConnectTimeoutError, botocore.exceptions.ReadTimeoutError)
 _NO_CONNECTION = (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
 _NO_CREDENTIALS = (
@@ -171,6 +173,7 @@ class Service:
             Unauthorized: the key is invalid or lacks permission.
             Refused: AWS refuses the call for another reason.
             PermanentError: the parameters do not match botocore's model of the call.
+            Differs: in read-only mode, the operation may change something.
         """
         return self._call(self._client, operation, parameters)
 
@@ -192,6 +195,10 @@ class Service:
         return succeeds(lambda: self._call(self._impatient, operation, parameters))
 
     def _call(self, client: Any, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        if not operation.startswith(_READ):
+            inspection.differs(
+                f"{self._driver} does not have the service as deployed ({self._name} {operation})"
+            )
         try:
             answer: dict[str, Any] = getattr(client, operation)(**parameters)
         except Exception as exc:

@@ -11,10 +11,10 @@ import time
 from oslo_config import cfg
 
 from poppy.bootstrap import Bootstrap
-from poppy.common import config, errors
-from poppy.dns.base import DNSDriver
+from poppy.common import config, errors, inspection
+from poppy.dns.base import DNSDriver, difference
 from poppy.model.operations import State
-from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider
+from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Sighting
 from poppy.testing.builders import make_flavor
 
 PROJECT = "project-1"
@@ -82,6 +82,13 @@ class ScriptedProvider(Provider):
         }
         return Deployment(f"{self.name}-{service.service_id}", urls, certificates=states)
 
+    def inspect(self, service, known):
+        answer = self._act("inspect")
+        if answer is not None:
+            return answer
+        found = self.objects.get(service.service_id)
+        return Sighting(() if found == service.spec else (f"{self.name} has {found}",))
+
     def remove(self, service, known):
         self._act("remove")
         self.objects.pop(service.service_id, None)
@@ -136,6 +143,10 @@ class ScriptedDNS(DNSDriver):
 
     def ensure(self, cnames):
         self._act()
+        for name, target in cnames.items():
+            if (found := self.cnames.get(name)) != target:
+                # A steered name has a policy.
+                inspection.differs(difference(name, str(found) if found else None, target))
         self.cnames.update(cnames)
 
     def steer(self, policies):

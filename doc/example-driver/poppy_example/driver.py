@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
+from poppy.common import inspection
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.common.http import Client, Quota
 from poppy.model.operations import Purge
@@ -90,7 +91,9 @@ class ExampleProvider(ObjectProvider[Site, Site]):
         self, service: Service, known: ProviderDetail | None, plan: Site, found: Site
     ) -> Deployment:
         """Replace the site if it differs from the document."""
-        if any(found[field] != plan[field] for field in plan):
+        differing = [field for field in plan if found[field] != plan[field]]
+        if differing:
+            inspection.differs(f"the site differs in {', '.join(differing)}")
             found = self._client.json("PUT", f"/sites/{found['id']}", json=plan)
         return Deployment(
             provider_service_id=found["id"],

@@ -147,7 +147,9 @@ class API:
         """Return a token and the URL of Cloud DNS."""
         with self._lock:
             if self._session is None:
-                access = self._identity.json("POST", "/v2.0/tokens", json=self._login)["access"]
+                access = self._identity.json("POST", "/v2.0/tokens", reads=True, json=self._login)[
+                    "access"
+                ]
                 url = self._given_url or self._endpoint(access["serviceCatalog"])
                 self._session = access["token"]["id"], url.rstrip("/")
             return self._session

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
+from poppy.common import inspection
 from poppy.common.chunks import chunks
 from poppy.common.errors import PermanentError, RetryableError, succeeds
 from poppy.dns.base import COMMON_OPTS, DNSDriver, occupied, possible
@@ -74,6 +75,9 @@ class Rackspace(DNSDriver):
                     add.append({"name": name, "type": "CNAME", **wanted})
                 elif {key: known[key] for key in wanted} != wanted:
                     change.append({"id": known["id"], "name": name, **wanted})
+            if add or change:
+                changed = ", ".join(str(it["name"]) for it in (*add, *change))
+                inspection.differs(f"{changed}: no CNAME, or another one, at Cloud DNS")
             for method, records in (("PUT", change), ("POST", add)):
                 for batch in chunks(records, BATCH):
                     self._run(method, domain, json={"records": batch})

@@ -15,9 +15,10 @@ import dns.update
 from oslo_config import cfg
 
 from poppy.common.errors import ConfigError, PermanentError, RetryableError, succeeds
-from poppy.dns.base import COMMON_OPTS, DNSDriver, occupied, possible
+from poppy.dns.base import COMMON_OPTS, DNSDriver, difference, occupied, possible
 from poppy.dns.rfc2136.server import Server
 from poppy.dns.servers import Servers
+from poppy.dns.steering import Policy
 from poppy.dns.zones import ZONES_OPT, Zones
 
 #: Maximum seconds per server in health checks.
@@ -82,6 +83,15 @@ class RFC2136(DNSDriver):
                     update.absent(name, rdtype)
                 update.replace(name, self.options.ttl, "CNAME", target.to_text())
             self._servers.call(lambda it: _ensure(it, zone, update, wanted))  # noqa: B023
+
+    def inspect(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Query the server for the CNAMEs; see :meth:`DNSDriver.inspect`."""
+        found = []
+        for name, policy in policies.items():
+            target = self._servers.call(lambda it: _target(it, _absolute(name)))  # noqa: B023
+            text = target.to_text(omit_final_dot=True) if target is not None else None
+            found.append(difference(name, text, policy[0].name))
+        return [it for it in found if it]
 
     def set_texts(self, name: str, values: Sequence[str]) -> None:
         """Replace the TXT records with one message; see :meth:`DNSDriver.set_texts`."""

@@ -77,6 +77,21 @@ class Route53DNS(DNSDriver):
         for zone, names in self._zones.group(policies).items():
             self._replace(zone, names, wanted)
 
+    def inspect(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Compare the records of the names; see :meth:`DNSDriver.inspect`."""
+        ttl = self.options.ttl
+        wanted = {
+            name: records.steered(name, it, ttl)
+            if len(it) > 1
+            else [self._simple(name, it[0].name)]
+            for name, it in policies.items()
+        }
+        differing = []
+        for zone, names in self._zones.group(policies).items():
+            changes = self._changes(zone, names, wanted)
+            differing += [name for name, it in changes.items() if it]
+        return [f"{name} has no record, or other ones, at Route 53" for name in sorted(differing)]
+
     def ensure_edge(self, name: str, pools: Sequence[AddressPool], ttl: int) -> None:
         """Set A and AAAA records in one change; see :meth:`DNSDriver.ensure_edge`."""
         zone = self._zones.of(name)
@@ -109,15 +124,24 @@ class Route53DNS(DNSDriver):
         types: Collection[str] = ("CNAME",),
     ) -> None:
         """Replace the current records of names, of some types."""
+        for batch in _batches(self._changes(zone, names, wanted, types)):
+            self._change(zone, batch)
+
+    def _changes(
+        self,
+        zone: str,
+        names: Iterable[str],
+        wanted: Mapping[str, Sequence[Record]],
+        types: Collection[str] = ("CNAME",),
+    ) -> dict[str, Sequence[Change]]:
+        """Return what to change in the current records of names, by name."""
         # Deleting a record requires its current content.
         listing = Listing(lambda name: self._list(zone, name, min(types)), types)
         with self._outdated():
-            changes = {
+            return {
                 name: records.changes(_found(listing, name), wanted.get(name, ()))
                 for name in sorted(names, key=position)
             }
-        for batch in _batches(changes):
-            self._change(zone, batch)
 
     def _list(self, zone: str, name: str, first: str) -> Iterator[Page]:
         """Yield the pages of all records from those of a name and type on."""

@@ -89,7 +89,9 @@ class DOM:
         found: list[Document] = []
         for batch in chunks((_domain(*pair) for pair in dict.fromkeys(domains)), MOST_DOMAINS):
             params = {"includeAll": "true"}
-            answer = self._request("POST", "/search", params=params, json={"domains": batch})
+            answer = self._request(
+                "POST", "/search", reads=True, params=params, json={"domains": batch}
+            )
             found += self._session.document(answer)["domains"]
         return [_claim(entry) for entry in found]
 

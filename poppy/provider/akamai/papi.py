@@ -107,7 +107,7 @@ class PAPI:
     def find(self, name: str) -> str | None:
         """Search the property with exactly this name and return its id; None without one."""
         body = {"propertyName": name}
-        found = self._json("POST", "/search/find-by-value", params={}, json=body)
+        found = self._json("POST", "/search/find-by-value", reads=True, params={}, json=body)
         ids = {
             entry["propertyId"]
             for entry in found["versions"]["items"]

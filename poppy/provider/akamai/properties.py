@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from oslo_log import log
 
+from poppy.common import inspection
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
 from poppy.model.dns_records import DNSRecord
 from poppy.model.services import Service
@@ -150,6 +151,7 @@ class Properties:
         moved = _names(before) != _names(edges)
         if not changed and not moved:
             return version
+        inspection.differs(f"the property differs in {changed or 'its hostnames'}")
         LOG.debug("property %s: %s", property_id, changed or "other names")
         hostnames = None
         if moved:
@@ -182,6 +184,7 @@ class Properties:
             return self._pending(property_id, pending)
         if any(one.serves and one.version == version for one in ours):
             return Progress(True)
+        inspection.differs(f"version {version} is not active in {self._network}")
         failures = _failures(ours, version)
         if len(failures) >= _MOST_FAILURES:
             cause = failures[0].cause or "no reason given"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from oslo_log import log
 
+from poppy.common import inspection
 from poppy.common.errors import InProgressError, RetryableError
 from poppy.provider.cloudfront.distribution import Viewer
 from poppy.provider.cloudfront.merging import Config, complete, holds, merge
@@ -102,6 +103,7 @@ class Distributions:
         changes = [key for key, value in wanted.items() if not _has(found, key, value)]
         if not changes:
             return found
+        inspection.differs(f"the distribution differs in {', '.join(changes)}")
         LOG.info("Changing %s of the distribution %s", ", ".join(changes), found.distribution_id)
         return self._write(found, complete(merge(wanted, found.config)))
 

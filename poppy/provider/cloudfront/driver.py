@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from oslo_config import cfg
 
+from poppy.common import inspection
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model import certificates as model
 from poppy.model.dns_records import DNSRecord, Purpose, RecordType
@@ -142,7 +143,11 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
 
     def obtain(self, service: Service, known: ProviderDetail | None, plan: _Plan) -> Distribution:
         """Create the distribution without a search: CloudFront names the one that exists."""
-        return self._stored(service, known) or self.create(service, plan)
+        found = self._stored(service, known)
+        if found is None:
+            inspection.differs(f"{self.name} does not have the service")
+            found = self.create(service, plan)
+        return found
 
     def create(self, service: Service, plan: _Plan) -> Distribution:
         """Create the distribution, or return the existing one."""

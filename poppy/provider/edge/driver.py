@@ -23,7 +23,7 @@ from poppy.model.pools import NameKeeping
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
-from poppy.provider.base import Capability, Deployment, Point, Provider, Query
+from poppy.provider.base import Capability, Deployment, Point, Provider, Query, Sighting
 from poppy.provider.edge import acme_options, signed_urls, statistics
 from poppy.provider.edge.acme_orders import Order, Owner
 from poppy.provider.edge.compiler import compile_program
@@ -216,6 +216,22 @@ class EdgeProvider(Provider):
         shared = [it.domain.lower() for it in spec.domains if it.certificate == "shared"]
         found = [self._shared.missing(it) for it in shared] if self._shared else []
         return [reason for reason in found if reason]
+
+    def inspect(self, service: Service, known: ProviderDetail | None) -> Sighting:
+        """Compare the published program, and see whether nodes refuse it; see base."""
+        current = self._log.current(service.service_id)
+        if current is None or current.program is None:
+            return Sighting(("the edge does not have the service",))
+        wanted = json.loads(compile_program(service.service_id, service.spec).to_json())
+        published = json.loads(current.program)
+        differing = sorted(name for name in wanted if published.get(name) != wanted[name])
+        if differing:
+            return Sighting((f"the program of the edge differs in {', '.join(differing)}",))
+        try:
+            check_accepted(self._nodes.live(), service, current.stamp, "can't serve it")
+        except PermanentError as exc:
+            return Sighting((str(exc),), repairable=False)
+        return Sighting()
 
     def publish(self, order: Order) -> None:
         """Wait until the nodes have an order's challenges, which :meth:`ensure` publishes."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from oslo_log import log
 
+from poppy.common import inspection
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.provider.fastly import logging
 from poppy.provider.fastly.api import API, Document
@@ -35,6 +36,8 @@ _PLURALS = {
 }
 #: Fields that Fastly does not change: https://www.fastly.com/documentation/reference/api/vcl-services.
 _FIXED = {"condition": ("type",), "snippet": ("type", "dynamic")}
+#: Objects to name in a message.
+_SHOWN = 5
 #: Maximum rounds; a run without interference needs three.
 _ROUNDS = 10
 _AGAIN = 5.0  # Seconds.
@@ -93,8 +96,10 @@ class Versions:
         for _ in range(_ROUNDS):
             details = self._details(service)
             active = self._with_logs(service, details.get("active_version"))
-            if active and not changes(active, objects):
+            differing = changes(active or {}, objects)
+            if active and not differing:
                 return
+            inspection.differs(_told(differing))
             number = self._draft(service, details, mark)
             if number is None:
                 continue
@@ -199,6 +204,13 @@ class Versions:
             # Ignore the refusal if another worker has activated the draft.
             if self._serving(service) != number:
                 raise
+
+
+def _told(differing: list[Change]) -> str:
+    """Return the words for an active version that differs, such as after a manual change."""
+    names = ", ".join(f"{it.kind} '{it.name}'" for it in differing[:_SHOWN])
+    more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+    return f"the active version differs in {names}{more}"
 
 
 def _living(details: Document) -> Iterator[Document]:

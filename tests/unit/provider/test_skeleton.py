@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 from oslo_config import cfg
 
-from poppy.common import config
+from poppy.common import config, inspection
 from poppy.common.errors import ConfigError, InProgressError, PermanentError
 from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.model.operations import Purge
@@ -65,7 +65,9 @@ class Shelf(ObjectProvider[list[str], str]):
     def converge(
         self, service: Service, known: ProviderDetail | None, plan: list[str], found: str
     ) -> Deployment:
-        self.objects[found] = service.service_id, plan
+        if self.objects[found] != (service.service_id, plan):
+            inspection.differs("other domains")
+            self.objects[found] = service.service_id, plan
         return Deployment(found, dict.fromkeys(plan, "shelf.example"))
 
     def delete(self, service: Service, found: str) -> None:
@@ -106,6 +108,10 @@ class TestContract(ProviderContract):
 
     def objects(self, provider: Any, service: Service) -> list[str]:
         return [it for it, (owner, _) in provider.objects.items() if owner == service.service_id]
+
+    def changed(self, service: Service) -> Service:
+        """Change a domain: the objects have nothing else."""
+        return replace(service, spec=make_spec(domains=("changed.example.com",)))
 
 
 def stored(provider_service_id: str, **certificates: str) -> ProviderDetail:

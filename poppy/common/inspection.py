@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read-only mode of drivers: the calls of a block may read, but must not change anything.
+
+``ensure`` of a driver reads the state of its provider and changes what differs. In this mode, it
+ends at the first change: the difference is the result of an inspection.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Iterator, Sequence
+
+from oslo_config import cfg
+
+#: Options of every provider and DNS driver.
+OPTS: Sequence[cfg.Opt] = (
+    cfg.StrOpt(
+        "audit",
+        default="repair",
+        choices=[
+            ("repair", "deploy services that differ again"),
+            ("report", "only report differences"),
+            ("off", "do not compare"),
+        ],
+        mutable=True,
+        help="What workers do with deployed services that differ from what this driver's server "
+        "has, because others changed it there. See audit_interval of the task driver.",
+    ),
+)
+
+_read_only: contextvars.ContextVar[bool] = contextvars.ContextVar("read_only", default=False)
+
+
+class Differs(Exception):  # noqa: N818 - a finding, and no error
+    """In read-only mode: what is there differs from what should be; the message says how.
+
+    It is no driver error, so that no handler of such errors takes it for a refusal.
+    """
+
+
+@contextlib.contextmanager
+def read_only() -> Iterator[None]:
+    """Refuse all changes in this block.
+
+    Raises:
+        Differs: the block was about to change something.
+    """
+    token = _read_only.set(True)
+    try:
+        yield
+    finally:
+        _read_only.reset(token)
+
+
+def differs(message: str) -> None:
+    """Tell how what is there differs from what should be; do nothing outside of read-only mode.
+
+    Drivers call it before a change, with words for tenants. Clients of vendors' APIs call it
+    before each request that may change something, so that no change can be missed.
+
+    Raises:
+        Differs: in read-only mode.
+    """
+    if _read_only.get():
+        raise Differs(message)
