@@ -17,7 +17,7 @@ Document = dict[str, Any]
 _SHOWN = frozenset(
     {
         *("id", "project_id", "status", "created_at", "updated_at"),
-        *("errors", "links", "access_urls", "dns_records"),
+        *("errors", "links", "access_urls", "dns_records", "drift"),
     }
 )
 #: The secrets of signing keys, of S3 and of secret headers.

@@ -27,6 +27,7 @@ from poppy.distributed_task.tasks import gate_of
 from poppy.manager.edge_programs import expiring
 from poppy.model.membership import Breaker, BreakerState
 from poppy.model.pools import NameState
+from poppy.storage.audits import AuditStore
 from poppy.storage.base import Storage
 from poppy.storage.pools import PoolStore
 
@@ -143,6 +144,9 @@ def look(bootstrap: Bootstrap) -> None:
         for state in BreakerState:
             metrics.BREAKER.set(int(breaker.state is state), breaker.driver, state)
         metrics.BREAKER_OPENINGS.set(breaker.openings, breaker.driver)
+    audited = AuditStore(storage.documents).get().completed_at
+    if audited is not None:
+        metrics.AUDIT_AGE.set((now - audited).total_seconds())
     keeping = name_keeping(bootstrap.providers, bootstrap.dns)
     _look_at_the_edge(storage, now, is_name_kept=keeping is not None)
     metrics.STORAGE_UP.set(1)

@@ -12,6 +12,7 @@ from oslo_config import cfg
 
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import (
+    audits,
     breakers,
     domains,
     edges,
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     breakers.add(areas)
     regions.add(areas)
     edges.add(areas)
+    audits.add(areas)
     return parser
 
 

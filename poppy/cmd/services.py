@@ -130,7 +130,7 @@ def _found(bootstrap: Bootstrap, arguments: argparse.Namespace) -> Iterator[Serv
 
 
 def _show(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
-    service = _one(bootstrap, arguments.service, arguments.project)
+    service = bootstrap.manager.admin_search.one(arguments.service, arguments.project)
     latest = bootstrap.storage.operations.history(
         service.project_id, service.service_id, None, _OPERATIONS
     )
@@ -163,20 +163,6 @@ def _show(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     tables.show_one(document, arguments.format)
 
 
-def _one(bootstrap: Bootstrap, wanted: str, project_id: str | None) -> Service:
-    if not ids.is_uuid(wanted):
-        service = bootstrap.manager.admin_search.by_domain(wanted)
-        if project_id not in (None, service.project_id):
-            raise errors.NotFound(f"Project {project_id} has no service with the domain {wanted}")
-        return service
-    if project_id is not None:
-        return bootstrap.storage.services.get(project_id, wanted.lower())
-    for service in every_service(bootstrap.storage):
-        if service.service_id == wanted.lower():
-            return service
-    raise errors.NotFound(f"There is no service {wanted}")
-
-
 def _export(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     found = bootstrap.manager.transfers.give(arguments.project, secrets=arguments.with_secrets)
     count = documents.write(found, arguments.format)
@@ -200,7 +186,7 @@ def _import(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 def _redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     redeploy = bootstrap.manager.services.redeploy
     if arguments.service is not None:
-        service = _one(bootstrap, arguments.service, arguments.project)
+        service = bootstrap.manager.admin_search.one(arguments.service, arguments.project)
         if not _is_at(service, arguments.provider):
             raise errors.InvalidRequest(
                 f"Service {service.service_id} is not at provider {arguments.provider}"

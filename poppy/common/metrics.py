@@ -211,6 +211,21 @@ DEFERRED = Counter(
     "Driver calls deferred by a limit or the circuit breaker.",
     ("driver",),
 )
+AUDITED = Counter(
+    "poppy_audit_comparisons",
+    "Comparisons of a deployed service with a provider or DNS, by result: equal, differs, failed.",
+    ("source", "result"),
+)
+DRIFT = Counter(
+    "poppy_audit_differences",
+    "Differences that these comparisons found, and whether they are repaired or only reported.",
+    ("source", "action"),
+)
+AUDIT_AGE = Gauge(
+    "poppy_audit_age_seconds",
+    "Seconds since the last audit of all services that has ended, began.",
+    mode="livemostrecent",
+)
 SLOTS = Gauge("poppy_worker_slots", "Operations that workers can run at once.", mode="livesum")
 BUSY = Gauge("poppy_worker_slots_busy", "Operations that workers are running.", mode="livesum")
 HUNG = Gauge(
@@ -311,6 +326,7 @@ EDGE_DNS_AGE = Gauge(
 
 INSTRUMENTS: tuple[Instrument, ...] = (
     *(REQUESTS, INVALID_REQUESTS, OPERATIONS, RUNS, CALLS, REPEATS, DEFERRED, SLOTS, BUSY, HUNG),
+    *(AUDITED, DRIFT, AUDIT_AGE),
     *(QUOTA, QUOTA_LIMIT, STORAGE_UP, BOARD_UP, DUE, DUE_AGE, JOBS, WORKERS),
     BREAKER,
     BREAKER_OPENINGS,

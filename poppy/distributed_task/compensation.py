@@ -9,15 +9,13 @@ It fails only for a call that outlives its process.
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from oslo_log import log
 
 from poppy.common import errors
 from poppy.common.retry import RetryPolicy
-from poppy.distributed_task.queueing import queue
+from poppy.distributed_task.queueing import queue_update
 from poppy.model.operations import Kind, Operation, StepState
-from poppy.model.provider_details import ProviderStatus
 from poppy.model.services import Service
 from poppy.storage.base import Storage
 
@@ -99,13 +97,8 @@ def _make_again(storage: Storage, service: Service, late: Operation | None = Non
     for _ in range(_CONFLICTS):
         if storage.operations.was_deleted(service.project_id, service.service_id):
             return
-        updating = ProviderStatus.UPDATE_IN_PROGRESS
-        details = {
-            name: replace(detail, status=updating)
-            for name, detail in service.provider_details.items()
-        }
         try:
-            queue(storage, service.with_details(details), Kind.UPDATE, late)
+            queue_update(storage, service, late)
         except errors.Changed:
             service = storage.services.get(service.project_id, service.service_id)
         except errors.NotFound:

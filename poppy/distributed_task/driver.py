@@ -19,6 +19,7 @@ from poppy.common.limits import Limits
 from poppy.common.retry import RetryPolicy
 from poppy.common.version import VERSION
 from poppy.distributed_task import job_source
+from poppy.distributed_task.audit import Auditor, Audits
 from poppy.distributed_task.base import DistributedTask, Worker
 from poppy.distributed_task.board import boards
 from poppy.distributed_task.board.boards import Poster
@@ -202,6 +203,21 @@ class TaskFlowDriver(DistributedTask):
         if keeping is not None:
             worker_id = described.worker_id
             edge_dns = [EdgeDNS(storage, keeping, dns, worker_id, lambda: heartbeat.alive)]
+        auditor = Auditor(
+            storage,
+            providers,
+            dns,
+            throttles,
+            lambda work: calls.run(work, options.step_timeout, lambda: None),
+        )
+        audits = Audits(
+            storage,
+            auditor,
+            described.worker_id,
+            lambda: heartbeat.alive,
+            options.audit_interval,
+            options.audit_rate,
+        )
         made = TaskFlowWorker(
             board,
             conductor,
@@ -211,6 +227,7 @@ class TaskFlowDriver(DistributedTask):
                 Renewals(storage, providers, options.health_interval),
                 *failover,
                 *edge_dns,
+                audits,
                 *([records] if records else []),
             ],
             heartbeat,

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.clock import now_utc
 from poppy.distributed_task import membership, steering
 from poppy.distributed_task.queueing import queue
 from poppy.model import certificates
@@ -27,6 +28,7 @@ from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import Service, Status
 from poppy.provider import edges
 from poppy.provider.base import Provider
+from poppy.storage.audits import AuditStore
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
@@ -181,6 +183,9 @@ class Failover:
     def _bring_in_line(self, down: frozenset[str], stopped: threading.Event) -> None:
         if down != self._done:
             LOG.warning("Names avoid these providers: %s", ", ".join(sorted(down)) or "none")
+        if self._done is not None and (back := self._done - down):
+            # An edge that was down may have lost its configuration.
+            AuditStore(self._storage.documents).request(tuple(sorted(back)), now_utc())
         busy = self._lead(down, stopped)
         if stopped.is_set():
             return

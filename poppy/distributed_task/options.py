@@ -114,6 +114,23 @@ OPTS = (
         help="Maximum number of services per second with names that failover changes. Keep "
         "it within the limits of the DNS server.",
     ),
+    cfg.FloatOpt(
+        "audit_interval",
+        default=86400.0,
+        min=0,
+        help="Seconds after which workers again compare all deployed services with providers and "
+        "DNS, because others may have changed something there. The option audit of each driver "
+        "says what to do with differences. 0: only on request (poppy-manage audit), and after a "
+        "failover.",
+    ),
+    cfg.FloatOpt(
+        "audit_rate",
+        default=1.0,
+        min=0.001,
+        max=1000.0,
+        help="Maximum number of services per second to compare. Comparing a service takes a few "
+        "reads at each of its providers.",
+    ),
     cfg.IntOpt(
         "max_crashes",
         default=5,

@@ -4,6 +4,7 @@
 from dataclasses import replace
 
 from poppy.model.operations import Kind, Operation, Priority
+from poppy.model.provider_details import ProviderStatus
 from poppy.model.services import Service
 from poppy.storage.base import Storage
 
@@ -30,3 +31,12 @@ def queue(storage: Storage, service: Service, kind: Kind, cause: Operation | Non
         priority=Priority.BULK,
     )
     storage.services.submit(replace(service, updated_at=operation.created_at), operation)
+
+
+def queue_update(storage: Storage, service: Service, cause: Operation | None = None) -> None:
+    """Queue an update that deploys a service's document again. Raises like :func:`queue`."""
+    details = {
+        name: replace(detail, status=ProviderStatus.UPDATE_IN_PROGRESS)
+        for name, detail in service.provider_details.items()
+    }
+    queue(storage, service.with_details(details), Kind.UPDATE, cause)

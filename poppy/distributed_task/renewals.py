@@ -4,14 +4,11 @@
 import random
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.distributed_task.queueing import queue
-from poppy.model.operations import Kind
-from poppy.model.provider_details import ProviderStatus
+from poppy.distributed_task.queueing import queue_update
 from poppy.model.services import Status
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -71,11 +68,7 @@ def update(storage: Storage, project_id: str, service_id: str) -> bool:
         service = storage.services.get(project_id, service_id)
         if service.status is not Status.DEPLOYED:
             return False
-        details = {
-            name: replace(detail, status=ProviderStatus.UPDATE_IN_PROGRESS)
-            for name, detail in service.provider_details.items()
-        }
-        queue(storage, service.with_details(details), Kind.UPDATE)
+        queue_update(storage, service)
     except (errors.Changed, errors.NotFound, errors.InvalidRequest) as exc:
         LOG.info("Service %s is not updated: %s", service_id, exc)
         return False

@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Sequence
 
 from poppy.common import errors
-from poppy.model import certificates, names
+from poppy.model import certificates, ids, names
 from poppy.model.services import Service, Status
 from poppy.storage.base import Storage
 from poppy.storage.queries import Found
@@ -36,6 +36,30 @@ class AdminSearch:
             return self._storage.queries.by_claim(name)
         except errors.NotFound:
             raise errors.NotFound(f"No service has the domain {name}") from None
+
+    def one(self, wanted: str, project_id: str | None = None) -> Service:
+        """Return the service with an ID or a domain.
+
+        Args:
+            project_id: its project; without it, an ID is searched in all projects.
+
+        Raises:
+            InvalidRequest: it is neither a UUID nor a valid domain name.
+            NotFound: there is no such service.
+        """
+        if not ids.is_uuid(wanted):
+            service = self.by_domain(wanted)
+            if project_id not in (None, service.project_id):
+                raise errors.NotFound(
+                    f"Project {project_id} has no service with the domain {wanted}"
+                )
+            return service
+        if project_id is not None:
+            return self._storage.services.get(project_id, wanted.lower())
+        for service in every_service(self._storage):
+            if service.service_id == wanted.lower():
+                return service
+        raise errors.NotFound(f"There is no service {wanted}")
 
     def domains_at(self, provider_url: str, marker: str | None, limit: int) -> Sequence[str]:
         """Return a page of the domains behind a name at a provider, sorted.

@@ -212,6 +212,7 @@ class TransfersManager:
                     with_status(known.get(name), ProviderStatus.DEPLOY_IN_PROGRESS),
                     avoided=False,
                     dns_records=(),
+                    drift=(),
                     certificate_messages={},
                 )
                 for name in dict.fromkeys((*flavor.provider_names, *known))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from poppy.model.dns_records import DNSRecord, Purpose
+from poppy.model.drift import Drift
 
 
 class ProviderStatus(enum.StrEnum):
@@ -55,6 +56,8 @@ class ProviderDetail:
             :attr:`poppy.model.services.Service.dns_records`. Records that no provider requires
             are stored with every provider.
         log_url: the URL below which the provider delivers the access logs; empty if it does not.
+        drift: differences at the provider, and those in DNS, which are stored with every
+            provider; see :attr:`poppy.model.services.Service.drift`.
     """
 
     status: ProviderStatus
@@ -69,6 +72,7 @@ class ProviderDetail:
     dns_records: tuple[DNSRecord, ...] = ()
     log_url: str = ""
     certificate_messages: Mapping[str, str] = field(default_factory=dict)
+    drift: tuple[Drift, ...] = ()
 
     def with_records(
         self,
@@ -119,6 +123,7 @@ class ProviderDetail:
         fields["access_urls"] = tuple(AccessURL(**entry) for entry in fields["access_urls"])
         records = fields.get("dns_records", ())
         fields["dns_records"] = tuple(DNSRecord.from_dict(record) for record in records)
+        fields["drift"] = tuple(Drift.from_dict(entry) for entry in fields.get("drift", ()))
         return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,6 +153,8 @@ class ProviderDetail:
             document["log_url"] = self.log_url
         if self.certificate_messages:
             document["certificate_messages"] = dict(self.certificate_messages)
+        if self.drift:
+            document["drift"] = [entry.to_dict() for entry in self.drift]
         return document
 
 

@@ -8,6 +8,7 @@ from typing import Self
 
 from poppy.model import certificates
 from poppy.model.dns_records import DNSRecord, Purpose
+from poppy.model.drift import DNS, Drift
 from poppy.model.provider_details import ProviderDetails, ProviderStatus
 from poppy.model.specs import ServiceSpec
 
@@ -105,6 +106,13 @@ class Service:
                     found.setdefault(record.unchecked, record)
         purposes = list(Purpose)
         return tuple(sorted(found.values(), key=lambda record: purposes.index(record.purpose)))
+
+    @property
+    def drift(self) -> tuple[Drift, ...]:
+        """The differences that the last audit has found, without duplicates; DNS last."""
+        details = self.provider_details.values()
+        found = dict.fromkeys(entry for detail in details for entry in detail.drift)
+        return tuple(sorted(found, key=lambda entry: entry.source == DNS))
 
     @property
     def log_urls(self) -> tuple[str, ...]:

@@ -140,6 +140,11 @@ def service(entry: Service, base: str) -> dict[str, Any]:
     ]
     if entry.dns_records:
         document["dns_records"] = [_record(record) for record in entry.dns_records]
+    if entry.drift:
+        document["drift"] = [
+            {"source": it.source, "message": it.message, "found_at": _moment(it.found_at)}
+            for it in entry.drift
+        ]
     return document
 
 

@@ -221,8 +221,8 @@ ROUTES = (
             id="updateService",
             summary="Update a service that is deployed, failed or waiting.",
             description="The body is a JSON Patch (RFC 6902) of the document that GET returns, "
-            "without id, status, errors, links and dns_records. It supersedes a waiting create "
-            "or update; 400 while one runs. An empty patch changes nothing.",
+            "without id, status, errors, links, dns_records and drift. It supersedes a waiting "
+            "create or update; 400 while one runs. An empty patch changes nothing.",
             parameters=(_DRY_RUN,),
             body=Body(
                 schemas.PATCH,

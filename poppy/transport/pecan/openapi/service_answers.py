@@ -94,9 +94,21 @@ def _service() -> Schema:
                 DNS_RECORD,
                 "Records to create in the DNS of the domains. Missing if there are none.",
             ),
+            "drift": array(
+                answer(
+                    "Difference",
+                    {
+                        "source": {"description": "A provider, or dns.", "type": "string"},
+                        "message": TEXT,
+                        "found_at": {"type": "string", "format": "date-time"},
+                    },
+                ),
+                "How the deployed service differs from what the last audit found at providers and "
+                "in DNS. Missing if it does not.",
+            ),
             "links": array(LINK, "self, flavor, and access_url: the CNAME target of the domains."),
         },
-        optional=("dns_records", *_OPTIONAL),
+        optional=("dns_records", "drift", *_OPTIONAL),
     )
 
 
