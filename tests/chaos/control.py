@@ -87,6 +87,18 @@ class Double:
         """
         return list(self._call("GET", "journal"))
 
+    def tamper(self, which: int) -> None:
+        """Change or delete an object or a name by hand.
+
+        Args:
+            which: chooses among them; any number.
+        """
+        self._call("POST", "tampered", json={"which": which})
+
+    def tampered(self) -> set[str]:
+        """Return the references of objects that were changed or deleted by hand."""
+        return set(self._call("GET", "tampered"))
+
     def objects(self) -> list[dict[str, Any]]:
         """Return the provider's objects; see :mod:`tests.chaos.double`."""
         return list(self._call("GET", "objects"))

@@ -69,6 +69,7 @@ class State:
         self.zone: dict[str, str] = {}
         self.journal: list[dict[str, Any]] = []
         self.holds: dict[int, Hold] = {}
+        self.tampered: set[str] = set()
         self._numbers = iter(range(1, sys.maxsize))
 
     def number(self) -> int:
@@ -152,6 +153,33 @@ class State:
             self.zone.update(body.get("set", {}))
             for name in body.get("unset", ()):
                 self.zone.pop(name, None)
+            return 204, None
+
+    def tamper(self, which: int) -> Answer:
+        """Change or delete an object or a name by hand, without a call in the journal."""
+        with self.lock:
+            objects = [o for o in self.objects.values() if not o["deleting"]]
+            names = sorted(self.zone)
+            things: list[Any] = [*objects, *names]
+            if not things:
+                return 204, None
+            thing = things[which % len(things)]
+            is_deleted = which // len(things) % 2 == 0
+            if isinstance(thing, str):
+                if is_deleted:
+                    del self.zone[thing]
+                else:
+                    self.zone[thing] = "by.hand.example.com"
+                return 204, None
+            self.tampered.add(thing["reference"])
+            if is_deleted:
+                del self.objects[thing["id"]]
+            else:
+                spec = {**thing["document"]["spec"], "name": "by hand"}
+                thing |= {
+                    "document": {**thing["document"], "spec": spec},
+                    "etag": str(self.number()),
+                }
             return 204, None
 
     def reference_of(self, name: str) -> str:
@@ -345,6 +373,10 @@ def _control(state: State, what: str, method: str, body: Any) -> Answer:
             return 204, None
         if what == "holds":
             return 200, [hold.told for hold in state.holds.values()]
+        if what == "tampered" and method == "POST":
+            return state.tamper(int(body["which"]))
+        if what == "tampered":
+            return 200, sorted(state.tampered)
         if what == "journal":
             return 200, state.journal
         if what == "zone":

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
-from poppy.common import http
+from poppy.common import http, inspection
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
-from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.base import COMMON_OPTS, DNSDriver, difference
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
@@ -52,6 +52,7 @@ class ChaosProvider(Provider):
         elif found["deleting"]:
             raise PermanentError(f"{found['id']} is being deleted")
         elif found["document"] != document:
+            inspection.differs(f"{found['id']} has another document")
             path, seen = f"objects/{found['id']}", {"If-Match": found["etag"]}
             found = self._call("PUT", path, {"document": document}, seen)
         return Deployment(
@@ -123,6 +124,8 @@ class ChaosDNS(DNSDriver):
         names = sorted(cnames)
         zone = self._http.json("GET", "zone", params={"name": names}, headers=_caller())
         wrong = {name: cnames[name] for name in names if zone.get(name) != cnames[name]}
+        for name, target in wrong.items():
+            inspection.differs(str(difference(name, zone.get(name), target)))
         if wrong:
             self._http.request("POST", "zone", json={"set": wrong}, headers=_caller())
 

@@ -30,6 +30,9 @@ _OUT = (
     (Action.LOSE, "*", 0.9, 0),
 )
 
+#: Objects and names that are changed by hand at once.
+_HANDFUL = 3
+
 
 class Breaker:
     """A thread that injects faults.
@@ -62,6 +65,7 @@ class Breaker:
             Fault.CASSANDRA_FROZEN: self._freeze_cassandra,
             Fault.CASSANDRA_RESTARTED: self._restart_cassandra,
             Fault.PROVIDER_OUT: self._provider_out,
+            Fault.HANDS: self._tamper,
         }
 
     def __enter__(self) -> "Breaker":
@@ -132,6 +136,10 @@ class Breaker:
         self._order(_OUT)
         time.sleep(blow.lasts)
         self._order(_ALWAYS)
+
+    def _tamper(self, blow: Blow) -> None:
+        for number in range(_HANDFUL):
+            self._site.double.tamper(blow.which + 7 * number)
 
     def _order(self, orders: tuple[tuple[Action, str, float, float], ...]) -> None:
         double = self._site.double

@@ -100,6 +100,7 @@ class Fault(enum.StrEnum):
     CASSANDRA_FROZEN = "Cassandra frozen"
     CASSANDRA_RESTARTED = "Cassandra restarted"
     PROVIDER_OUT = "provider and DNS out"
+    HANDS = "objects and names changed by hand"
 
 
 _WEIGHTS = {
@@ -113,6 +114,7 @@ _WEIGHTS = {
     Fault.CASSANDRA_FROZEN: 2,
     Fault.CASSANDRA_RESTARTED: 1,
     Fault.PROVIDER_OUT: 3,
+    Fault.HANDS: 5,
 }
 
 

@@ -84,6 +84,8 @@ def run(wanted: Plan, directory: Path) -> Report:
         if breaker.failure is not None:
             raise breaker.failure
         settling = time.monotonic()
+        site.settle()
+        site.audit()
         world = site.settle()
         settling = time.monotonic() - settling
         violations = checker.check(site.journal, world)

@@ -13,6 +13,8 @@ from typing import Any, Self
 
 from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors
+from poppy.common.clock import now_utc
+from poppy.storage.audits import AuditStore
 from tests.chaos import checker, plugin
 from tests.chaos.checker import Violation, World
 from tests.chaos.control import Double
@@ -43,6 +45,12 @@ _BOARD: Mapping[str, Any] = {
     "max_failures": 1000,
     "max_crashes": 1000,
     "shutdown_grace": 5,
+}
+#: Audits that run all the time.
+_AUDIT: Mapping[str, Any] = {
+    "audit_interval": 5.0,
+    "audit_rate": 100.0,
+    "heartbeat_interval": 1.0,
 }
 
 
@@ -196,6 +204,19 @@ class Site:
                 return self.look()
             time.sleep(0.2)
 
+    def audit(self, timeout: float = SETTLE) -> None:
+        """Have workers compare all services, and wait for the end of that audit."""
+        asked = now_utc()
+        done = self.installation.manage("audit", "--all")
+        assert done.returncode == 0, done.stderr
+        store = AuditStore(self._boot.storage.documents)
+
+        def has_ended() -> bool:
+            latest = store.get().latest
+            return latest is not None and latest.began_at > asked and latest.ended_at is not None
+
+        wait(has_ended, timeout)
+
     def verdict(self, timeout: float = SETTLE) -> list[Violation]:
         """Return all new violations once operations have settled."""
         return self._new(self.settle(timeout))
@@ -226,6 +247,7 @@ class Site:
             },
             "drivers:distributed_task:taskflow": {
                 **_BOARD,
+                **_AUDIT,
                 "jobboard_backend_host": self.zookeeper.host,
                 "jobboard_backend_port": self.zookeeper.port,
             },
