@@ -14,7 +14,7 @@ _PARAMETERS = "(?:;[^/?]*?)?"
 _SLASHES = "(?:/|%2[Ff])+"
 
 
-def url_regex(pattern: str) -> str:
+def url_regex(pattern: str, *, captures: bool = False) -> str:
     """Return an expression for the URLs (``req.url``) that a ``request_url`` matches.
 
     * ``*`` is any run of characters, ``/`` included; a missing leading ``/`` is added.
@@ -25,25 +25,38 @@ def url_regex(pattern: str) -> str:
 
     Each ``*`` except the last is lazy and atomic, which is equivalent for such patterns. So no
     pattern can cause excessive backtracking.
+
+    Args:
+        pattern: the ``request_url``.
+        captures: whether each ``*`` is a group.
     """
     if not pattern.startswith("/"):
         pattern = f"/{pattern}"
     path, has_query, query = pattern.partition("?")
     if not has_query:
-        return "^" + _glob(path, "[^?]", f"{_PARAMETERS}(?:[?]|$)", _PARAMETERS)
-    return "^" + _glob(path, "[^?]", "", _PARAMETERS) + f"{_PARAMETERS}[?]{_glob(query, '.', '$')}"
+        return "^" + _glob(path, "[^?]", f"{_PARAMETERS}(?:[?]|$)", _PARAMETERS, captures)
+    before = "^" + _glob(path, "[^?]", "", _PARAMETERS, captures)
+    return f"{before}{_PARAMETERS}[?]" + _glob(query, ".", "$", captures=captures)
 
 
-def _glob(pattern: str, any_character: str, end: str, before_slash: str = "") -> str:
+def encoded(text: str) -> str:
+    """Return an expression for a text, each of its bytes raw or percent-encoded."""
+    return "".join(_byte(value, "/") for value in _unescape(text))
+
+
+def _glob(
+    pattern: str, any_character: str, end: str, before_slash: str = "", captures: bool = False
+) -> str:
     slashes = before_slash + _SLASHES
     first, *others = (_literal(part, slashes) for part in re.split(r"\*+", pattern))
     if not others:
         return first + end
     *middle, last = others
-    runs = "".join(f"(?>{any_character}*?{part})" for part in middle)
-    if not last and end:
+    opening, closing = "()" if captures else ("", "")
+    runs = "".join(f"(?>{opening}{any_character}*?{closing}{part})" for part in middle)
+    if not last and end and not captures:
         return first + runs
-    return f"{first}{runs}{any_character}*{last}{end}"
+    return f"{first}{runs}{opening}{any_character}*{closing}{last}{end}"
 
 
 def _literal(text: str, slashes: str) -> str:

@@ -12,6 +12,8 @@ import email.utils
 from collections.abc import Mapping
 from typing import Any
 
+from poppy.testing.edge import NotShown
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 #: What applies without ``enhancedRfcSupport``, and the options' defaults with it.
 _DEFAULTS = {
@@ -23,14 +25,23 @@ _DEFAULTS = {
 }
 _FORBIDS = {"no-store": "honorNoStore", "private": "honorPrivate", "no-cache": "honorNoCache"}
 _LIFETIMES = (("s-maxage", "honorSMaxage"), ("max-age", "honorMaxAge"))
+#: Errors that are kept for ten seconds, and those that are not kept without ``cacheError``:
+#: https://techdocs.akamai.com/property-mgr/docs/cache-http-err-responses.
+_ERRORS = {**dict.fromkeys((404, 405, 501), 10.0), **dict.fromkeys((500, 502, 503, 504), 0.0)}
 
 
-def kept(behaviors: Mapping[str, Mapping[str, Any]], response: Mapping[str, str]) -> float:
+def kept(
+    behaviors: Mapping[str, Mapping[str, Any]], response: Mapping[str, str], status: int = 200
+) -> float:
     """Return the seconds for which an edge answers from its cache without asking the origin.
 
     Args:
         behaviors: the options of each behaviour that applies, by name.
         response: the header fields of the origin's response.
+        status: its status.
+
+    Raises:
+        NotShown: Akamai's pages do not tell.
     """
     fields = {name.lower(): value for name, value in response.items()}
     options = behaviors["caching"]
@@ -38,6 +49,10 @@ def kept(behaviors: Mapping[str, Mapping[str, Any]], response: Mapping[str, str]
     removes_vary = behaviors.get("removeVary", {}).get("enabled", True)
     if kind in ("NO_STORE", "BYPASS_CACHE") or (_varies(fields) and not removes_vary):
         return 0
+    if status != 200:
+        if status not in _ERRORS or {"cache-control", "expires"} & fields.keys():
+            raise NotShown("how long this status is kept")
+        return _ERRORS[status]
     if kind == "MAX_AGE":
         return _seconds(options["ttl"])
     return _by_origin(options, fields, expires=kind == "CACHE_CONTROL_AND_EXPIRES")

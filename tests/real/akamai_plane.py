@@ -9,8 +9,9 @@ the host in it, and clients wait for the origin when a response has expired
 given URL, for http and https (https://techdocs.akamai.com/purge-cache/docs/purge-content-url).
 """
 
+import gzip
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from poppy.model.operations import Purge
 from poppy.model.services import Service
@@ -19,14 +20,29 @@ from poppy.provider.akamai.ccu import purged_urls
 from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.testing.edge import Answer, NotShown, Request, Response
 from tests.real.akamai_caching import kept
+from tests.real.akamai_fields import edited
 from tests.real.akamai_interpreter import Client, outcome
+from tests.real.akamai_rules import errors
 from tests.real.interpreted import (
     NOT_SHOWN,
     InterpretedPlane,
-    Kept,
     answer,
     refuse_what_is_not_shown,
 )
+
+_SMALLEST = 860  # Bytes that Akamai compresses.
+
+
+class Fresh(NamedTuple):
+    """A response in the cache.
+
+    Attributes:
+        refresh: the moment from which a request refreshes it.
+    """
+
+    response: Response
+    until: float
+    refresh: float
 
 
 class AkamaiPlane(InterpretedPlane):
@@ -39,27 +55,23 @@ class AkamaiPlane(InterpretedPlane):
         "cookies must forbid caching, or send Vary: Cookie.",
         "stale-while-revalidating": "Akamai asks the origin first.",
         "whitelist-referrer-subdomain": "Akamai's patterns can't tell a subdomain from a path.",
-        "https-redirect-status": "Akamai has no 308: it is refused at POST.",
+        **dict.fromkeys(
+            ("https-redirect-status", "redirect-status"),
+            "Akamai has no redirect with 308: it is refused at POST.",
+        ),
         "purge-path": "Akamai purges exactly the given URL: with a query, the path stays.",
         "purge-prefix": "Akamai can't purge patterns: the whole service is purged.",
         "spelling-ambiguous": "Akamai takes a backslash as a character: origins must not read it "
         "as a slash.",
     }
     not_shown: ClassVar[Mapping[str, str]] = {
-        **NOT_SHOWN,
+        **{id: reason for id, reason in NOT_SHOWN.items() if id != "gzip"},
         **dict.fromkeys(
             (
-                *("private-missing", "private-error", "private-not-stale", "missing", "gone"),
-                *(
-                    "ttl-zero-missing",
-                    "moved",
-                    "redirect",
-                    "redirect-lifetime",
-                    "errors",
-                    "errors-lifetime",
-                ),
+                *("private-missing", "private-error", "gone", "moved", "redirect"),
+                *("redirect-lifetime", "errors", "errors-lifetime"),
             ),
-            "How long other statuses than 200 are kept is not interpreted.",
+            "Akamai's pages don't say how long these statuses are kept.",
         ),
         **dict.fromkeys(
             (
@@ -78,7 +90,8 @@ class AkamaiPlane(InterpretedPlane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._trees: dict[str, Mapping[str, Any]] = {}
+        self._trees: dict[str, dict[str, Any]] = {}
+        self.kept: dict[tuple[str, ...], Fresh] = {}
 
     def deploy(self, service: Service) -> None:
         # The origins have no TLS.
@@ -86,6 +99,7 @@ class AkamaiPlane(InterpretedPlane):
         settings = rules.Settings(downgrade=is_secure)
         rules.check(service.spec, settings)
         tree = rules.tree(service.spec, 17, settings)
+        assert errors(tree, {17}) == []
         self._trees |= dict.fromkeys(service.spec.domain_names, tree)
 
     def purge(self, service: Service, purge: Purge) -> None:
@@ -95,76 +109,127 @@ class AkamaiPlane(InterpretedPlane):
         urls = purged_urls(service.spec, purge.urls)
         gone = urls and {url.partition("://")[2] for url in urls}
         for key in list(self.kept):
-            host, target = key  # type: ignore[misc]
+            host, target, *_ids = key
             if host in service.spec.domain_names and (gone is None or host + target in gone):
                 del self.kept[key]
 
     def send(self, request: Request) -> Answer:
-        refuse_what_is_not_shown(request)
-        applied = self._applied(request)
-        if applied.get("denyAccess", {}).get("enabled"):
-            return Answer(403, {}, b"")
-        redirect = applied.get("redirect")
-        if redirect:
-            assert redirect["destinationProtocol"] == "HTTPS", "others are not interpreted"
-            location = f"https://{request.host}{request.target}"
-            return Answer(redirect["responseCode"], {"location": location}, b"")
+        applied, client = self._applied(request)
+        if not _refuses_upgrades(applied):
+            refuse_what_is_not_shown(request)
+        own = _own_answer(applied, client, request)
+        if own is not None:
+            return self._sent(request, own)
         method = request.method
         if method != "GET" and rules.METHODS.get(method, ("",))[0] not in applied:
             raise NotShown(f"the answer to {method}, which is not allowed")
-        key = (request.host, request.target)
+        key = _key(applied, client, request)
         bypasses = applied["caching"]["behavior"] == "BYPASS_CACHE" or method != "GET"
         found = None if bypasses else self.kept.get(key)
         if found and self.now < found.until:
-            return answer(found.response)
+            if self.now >= found.refresh:
+                self._fetch(key, applied, client, request)
+            return self._sent(request, found.response)
         if found and "etag" in answer(found.response).fields:
             raise NotShown("conditional requests to origins")
-        response = self.ask(applied["origin"]["hostname"], request, _forwarded(applied, request))
-        if response is None:
+        response = self._fetch(None if bypasses else key, applied, client, request)
+        if response is None or (found and response.status >= 500):
             raise NotShown("what is served while the origin fails")
-        if not bypasses:
-            if response.status != 200:
-                raise NotShown("how long other statuses than 200 are kept")
-            self._keep(key, request, response)
-        return answer(response)
+        return self._sent(request, response)
 
-    def _keep(self, key: tuple[str, str], request: Request, response: Response) -> None:
-        fields = answer(response).fields
-        if "content-encoding" in fields:
-            raise NotShown("encodings")
-        seconds = kept(self._applied(request, fields), fields)
+    def _fetch(
+        self,
+        key: tuple[str, ...] | None,
+        applied: Mapping[str, Any],
+        client: Client,
+        request: Request,
+    ) -> Response | None:
+        """Ask the origin, and keep the response if there is a key; None if the origin fails."""
+        rewritten = applied.get("rewriteUrl")
+        target = client.variables.filled(rewritten["targetUrl"]) if rewritten else request.target
+        sent = request._replace(target=target)
+        response = self.ask(
+            applied["origin"]["hostname"], sent, _forwarded(applied, client, request)
+        )
+        if response is not None and key is not None:
+            self._keep(key, request, response)
+        return response
+
+    def _keep(self, key: tuple[str, ...], request: Request, response: Response) -> None:
+        applied, _client = self._applied(request, response)
+        seconds = kept(applied, answer(response).fields, response.status)
         if seconds:
-            self.kept[key] = Kept(response, self.now + seconds)
+            prefresh = applied.get("prefreshCache")
+            share = prefresh["prefreshval"] / 100 if prefresh and prefresh["enabled"] else 1
+            self.kept[key] = Fresh(response, self.now + seconds, self.now + seconds * share)
+
+    def _sent(self, request: Request, response: Response) -> Answer:
+        """Return what the client gets of a response of the origin, the cache, or the edge."""
+        applied, client = self._applied(request, response)
+        edits = applied.get("modifyOutgoingResponseHeader", ())
+        fields = edited(response.fields, edits, client.variables)
+        return answer(_compressed(applied, request, response._replace(fields=fields)))
 
     def _applied(
-        self, request: Request, response: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        fields = {name.lower(): value for name, value in request.fields.items()}
+        self, request: Request, response: Response | None = None
+    ) -> tuple[dict[str, Any], Client]:
+        path, _question, query = request.target.partition("?")
         client = Client(
-            request.target.partition("?")[0],
+            path,
+            query=query,
+            host=request.host,
+            method=request.method,
             ip=request.client,
             country=request.country,
-            referrer=fields.get("referer"),
-            authorization=fields.get("authorization"),
-            response=response,
+            fields=request.fields,
+            response=response and answer(response).fields,
+            status=response and response.status,
             scheme=request.scheme,
         )
-        tree = self._trees[request.host]
-        return {**outcome(tree, client), "removed": _removed(tree)}
+        return outcome(self._trees[request.host], client), client
 
 
-def _removed(tree: Mapping[str, Any]) -> set[str]:
-    """Return the header fields that rules without criteria delete."""
-    return {
-        one["options"]["customHeaderName"]
-        for rule in tree["children"]
-        if not rule["criteria"]
-        for one in rule["behaviors"]
-        if one["name"] == "modifyIncomingRequestHeader"
-    }
+def _refuses_upgrades(applied: Mapping[str, Any]) -> bool:
+    edits = applied["modifyIncomingRequestHeader"]
+    return any(it.get("customHeaderName") == "Upgrade" for it in edits)
 
 
-def _forwarded(applied: Mapping[str, Any], request: Request) -> dict[str, str]:
+def _own_answer(applied: Mapping[str, Any], client: Client, request: Request) -> Response | None:
+    """Return the response that the edge makes itself; None if there is none."""
+    names = ("denyAccess", "redirect", "redirectplus", "constructResponse")
+    found = [name for name in names if applied.get(name, {}).get("enabled", name in applied)]
+    # Akamai's pages don't say which of several would win.
+    assert len(found) <= 1, f"several answers: {found}"
+    if not found:
+        return None
+    options = applied[found[0]]
+    if found == ["denyAccess"]:
+        return Response(403, [], b"")
+    if found == ["constructResponse"]:
+        return Response(options["responseCode"], [], options["body"].encode())
+    if found == ["redirectplus"]:
+        location = client.variables.filled(options["destination"])
+    else:
+        assert options["destinationProtocol"] == "HTTPS", "others are not interpreted"
+        location = f"https://{request.host}{request.target}"
+    return Response(options["responseCode"], [("Location", location)], b"")
+
+
+def _key(applied: Mapping[str, Any], client: Client, request: Request) -> tuple[str, ...]:
+    """Return the cache key: host, target and more.
+
+    See https://techdocs.akamai.com/property-mgr/docs/cache-id-modification.
+    """
+    target = request.target
+    if "cacheKeyQueryParams" in applied:
+        assert applied["cacheKeyQueryParams"]["behavior"] == "IGNORE_ALL"
+        target = target.partition("?")[0]
+    ids = applied.get("cacheId", ())
+    assert all(it["rule"] == "INCLUDE_VARIABLE" for it in ids)
+    return (request.host, target, *(client.variables.get(it["variableName"]) for it in ids))
+
+
+def _forwarded(applied: Mapping[str, Any], client: Client, request: Request) -> dict[str, str]:
     """Return the header fields that the origin receives."""
     if "X-Forwarded-For" in request.fields:
         raise NotShown("what origins receive after a deletion")
@@ -174,6 +239,23 @@ def _forwarded(applied: Mapping[str, Any], request: Request) -> dict[str, str]:
         "ORIGIN_HOSTNAME": origin["hostname"],
         "CUSTOM": origin.get("customForwardHostHeader"),
     }
-    removed = {name.lower() for name in applied["removed"]}
-    sent = {name: value for name, value in request.fields.items() if name.lower() not in removed}
-    return {**sent, "Host": hosts[origin["forwardHostHeader"]]}
+    edits = applied["modifyIncomingRequestHeader"]
+    sent = edited(request.fields.items(), edits, client.variables)
+    return {**dict(sent), "Host": hosts[origin["forwardHostHeader"]]}
+
+
+def _compressed(applied: Mapping[str, Any], request: Request, response: Response) -> Response:
+    """Apply ``gzipResponse``; responses of less than 860 bytes stay as they are.
+
+    See https://techdocs.akamai.com/property-mgr/docs/last-mile-accel-gzip-comp.
+    """
+    accepts = "gzip" in request.fields.get("Accept-Encoding", "")
+    if "content-encoding" in answer(response).fields:
+        if not accepts:
+            raise NotShown("how Akamai decompresses")
+        return response
+    wanted = applied.get("gzipResponse", {}).get("behavior") == "ALWAYS"
+    if not (wanted and accepts) or len(response.body) < _SMALLEST:
+        return response
+    fields = [*response.fields, ("Content-Encoding", "gzip")]
+    return response._replace(fields=fields, body=gzip.compress(response.body))

@@ -7,8 +7,10 @@ says which options go together) and from the schema of rule format v2023-10-30.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
+
+from tests.real.akamai_catalogue import BEHAVIORS, CRITERIA, Check
 
 _DURATION = re.compile(r"[0-9]+[DdHhMmSs]")
 _HEADER = re.compile(r'[^()<>@,;:"/\[\]?{}\s]+')
@@ -31,7 +33,10 @@ _CACHING: Mapping[str, set[str]] = {
     "EXPIRES": _BY_ORIGIN,
 }
 #: Behaviours that can depend on the response; most others are done when it arrives.
-_LATE = {"caching"}
+_LATE = {"caching", "modifyOutgoingResponseHeader", "gzipResponse"}
+#: Criteria that need the response.
+_OF_RESPONSE = {"responseHeader", "matchResponseCode", "contentType"}
+_VARIABLE = re.compile("PMUSER_[A-Z0-9_]+")
 
 
 def errors(rules: Mapping[str, Any], cp_codes: Collection[int]) -> list[str]:
@@ -41,8 +46,8 @@ def errors(rules: Mapping[str, Any], cp_codes: Collection[int]) -> list[str]:
     code = first.get("cpCode", {}).get("value", {}).get("id")
     if code is not None and code not in cp_codes:
         found.append(f"cpCode {code}")
-    for rule in _rules(rules):
-        late = any(one["name"] == "responseHeader" for one in rule.get("criteria", ()))
+    declared = {one["name"] for one in rules.get("variables", ())}
+    for rule, late in _rules(rules, late=False):
         for one in rule.get("behaviors", ()):
             wrong = _wrong(_BEHAVIORS, one)
             if one["name"] in _SECURE and not rules["options"]["is_secure"]:
@@ -53,16 +58,18 @@ def errors(rules: Mapping[str, Any], cp_codes: Collection[int]) -> list[str]:
         for one in rule.get("criteria", ()):
             wrong = _wrong(_CRITERIA, one)
             found += [f"{one['name']} {one['options']}: {wrong}"] if wrong else []
+        used = {key: rule.get(key, ()) for key in ("behaviors", "criteria")}
+        unknown = set(_VARIABLE.findall(str(used))) - declared
+        found += [f"variable {name} is not declared" for name in sorted(unknown)]
     return found
 
 
-def _rules(rule: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield rule
+def _rules(rule: Mapping[str, Any], *, late: bool) -> Iterator[tuple[Mapping[str, Any], bool]]:
+    """Yield each rule, and whether it depends on the response."""
+    late = late or any(one["name"] in _OF_RESPONSE for one in rule.get("criteria", ()))
+    yield rule, late
     for child in rule.get("children", ()):
-        yield from _rules(child)
-
-
-Check = Callable[[Mapping[str, Any]], str]
+        yield from _rules(child, late=late)
 
 
 def _wrong(checks: Mapping[str, Check], one: Mapping[str, Any]) -> str:
@@ -89,18 +96,6 @@ def _caching(options: Mapping[str, Any]) -> str:
         elif name != "behavior" and not isinstance(value, bool):
             return f"{name} is no boolean"
     return ""
-
-
-def _deletion(options: Mapping[str, Any]) -> str:
-    """Accept only the deletion of a header by name, the one action that the double knows."""
-    name = options.get("customHeaderName", "")
-    deletes = (
-        set(options) == {"action", "standardDeleteHeaderName", "customHeaderName"}
-        and options["action"] == "DELETE"
-        and options["standardDeleteHeaderName"] == "OTHER"
-        and name.replace("-", "").isalnum()
-    )
-    return "" if deletes else "no deletion of a header"
 
 
 def _header(options: Mapping[str, Any]) -> str:
@@ -130,31 +125,6 @@ def _large_files(options: Mapping[str, Any]) -> str:
     return "" if len(sizes) == 2 and sizes[0] < sizes[1] <= most else "sizes out of range"
 
 
-def _redirect(options: Mapping[str, Any]) -> str:
-    """Check a redirect to another protocol; the double knows no other ones."""
-    same = {"destinationHostname": "SAME_AS_REQUEST", "destinationPath": "SAME_AS_REQUEST"}
-    known = {"mobileDefaultChoice", "destinationProtocol", "queryString", "responseCode", *same}
-    if set(options) != known or any(options[name] != value for name, value in same.items()):
-        return "unknown options"
-    if options["mobileDefaultChoice"] != "DEFAULT" or options["queryString"] != "APPEND":
-        return "unknown options"
-    if options["destinationProtocol"] not in ("SAME_AS_REQUEST", "HTTP", "HTTPS"):
-        return "unknown destinationProtocol"
-    return "" if options["responseCode"] in (301, 302, 303, 307) else "unknown responseCode"
-
-
-def _protocol(options: Mapping[str, Any]) -> str:
-    return "" if options in ({"value": "HTTP"}, {"value": "HTTPS"}) else "unknown value"
-
-
-def _http3(options: Mapping[str, Any]) -> str:
-    return "" if set(options) == {"enable"} else "unknown options"
-
-
-def _http2(options: Mapping[str, Any]) -> str:
-    return "unknown options" if options else ""
-
-
 def _datastream(options: Mapping[str, Any]) -> str:
     """Accept logs only; the other options are for the type ``BEACON``."""
     known = {"streamType", "logEnabled", "logStreamName", "samplingPercentage"}
@@ -167,17 +137,14 @@ def _datastream(options: Mapping[str, Any]) -> str:
     return "" if isinstance(sampled, int) and 0 < sampled <= 100 else "samplingPercentage"
 
 
-_BEHAVIORS: dict[str, Check] = {
+_BEHAVIORS: Mapping[str, Check] = {
+    **BEHAVIORS,
     "datastream": _datastream,
     "caching": _caching,
-    "modifyIncomingRequestHeader": _deletion,
     "largeFileOptimization": _large_files,
-    "http2": _http2,
-    "http3": _http3,
-    "redirect": _redirect,
 }
-_CRITERIA: dict[str, Check] = {
+_CRITERIA: Mapping[str, Check] = {
+    **CRITERIA,
     "requestHeader": _header,
     "responseHeader": _header,
-    "requestProtocol": _protocol,
 }

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 from poppy.testing.edge import Answer, DataPlane, NotShown, Request, Response, Seen
 from poppy.testing.edge.promises import HALF, NONE
 
-_LARGE = 2000  # Bytes. Limits on sizes are not interpreted.
+_LARGE = 3000  # Bytes. Limits on sizes are not interpreted.
 _CONNECTIONS = "Connections are not interpreted."
 _SIZES = "Limits on sizes are not interpreted."
 

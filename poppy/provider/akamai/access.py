@@ -12,11 +12,11 @@ from typing import NamedTuple
 from poppy.common.errors import PermanentError
 from poppy.model.specs import ServiceSpec
 from poppy.provider.akamai.edgegrid import Document
+from poppy.provider.akamai.parts import CLIENT, DENIED, assign, behavior, path, rule
 from poppy.provider.akamai.patterns import EVERYTHING, overlap, path_pattern, specificity
 from poppy.provider.geography import country_codes
 from poppy.provider.patterns import covers
 
-_LONGEST_NAME = 100
 #: The reason of a denial in Akamai's logs.
 _REASON = "poppy-{access}-{kind}"
 #: Paths with parameters of a segment (RFC 3986, section 3.3). Some origins drop these before they
@@ -50,12 +50,12 @@ def denials(spec: ServiceSpec) -> list[Denial]:
     """
     groups: dict[tuple[str, str], dict[str, set[str]]] = {}
     for entry in spec.restrictions:
-        for rule in entry.rules:
-            if rule.kind is None:
+        for one in entry.rules:
+            if one.kind is None:
                 continue
-            by_pattern = groups.setdefault((rule.kind, entry.access), {})
-            value = str(getattr(rule, rule.kind))
-            by_pattern.setdefault(path_pattern(rule), set()).update(_values(rule.kind, value))
+            by_pattern = groups.setdefault((one.kind, entry.access), {})
+            value = str(getattr(one, one.kind))
+            by_pattern.setdefault(path_pattern(one), set()).update(_values(one.kind, value))
     found = []
     for (kind, access), by_pattern in sorted(groups.items()):
         for pattern in sorted(by_pattern, key=specificity):
@@ -105,16 +105,8 @@ def restrictions(spec: ServiceSpec) -> list[Document]:
     if not rules:
         return []
     if any(denial.pattern != EVERYTHING for denial in found):
-        rules.insert(
-            0, rule("Path parameters", [path([_PARAMETERS])], [_deny("poppy-parameters")])
-        )
-    # Rules also run between Akamai's servers, which have other addresses and locations than the
-    # client.
-    criterion = {
-        "name": "requestType",
-        "options": {"matchOperator": "IS", "value": "CLIENT_REQ"},
-    }
-    return [rule("Restrictions", [criterion], children=rules)]
+        rules.insert(0, rule("Path parameters", [path([_PARAMETERS])], _deny("poppy-parameters")))
+    return [rule("Restrictions", [CLIENT], children=rules)]
 
 
 def _denying(denial: Denial) -> Document:
@@ -122,12 +114,13 @@ def _denying(denial: Denial) -> Document:
     if denial.others:
         where.append(path(denial.others, matches=False))
     reason = _REASON.format(access=denial.access, kind=denial.kind.replace("_", "-"))
-    who = rule("Clients", _who(denial), [_deny(reason)], any_of=True)
+    who = rule("Clients", _who(denial), _deny(reason), any_of=True)
     return rule(f"{denial.access} {denial.kind} {denial.pattern}", where, children=[who])
 
 
-def _deny(reason: str) -> Document:
-    return {"name": "denyAccess", "options": {"enabled": True, "reason": reason}}
+def _deny(reason: str) -> list[Document]:
+    """Return behaviours that refuse a request, and let later rules know it."""
+    return [behavior("denyAccess", enabled=True, reason=reason), assign(DENIED, "1")]
 
 
 def _who(denial: Denial) -> list[Document]:
@@ -185,34 +178,3 @@ def _header(operator: str, values: Sequence[str] | None = None) -> Document:
             "matchCaseSensitiveValue": False,
         }
     return {"name": "requestHeader", "options": options}
-
-
-def path(patterns: Sequence[str], *, matches: bool = True) -> Document:
-    """Return a criterion: the path matches one of the patterns, or none of them."""
-    operator = "MATCHES_ONE_OF" if matches else "DOES_NOT_MATCH_ONE_OF"
-    options = {
-        "matchOperator": operator,
-        "values": list(patterns),
-        "matchCaseSensitive": True,
-        # So that encoding a path differently does not bypass the rule.
-        "normalize": True,
-    }
-    return {"name": "path", "options": options}
-
-
-def rule(
-    name: str,
-    criteria: Sequence[Document] = (),
-    behaviors: Sequence[Document] = (),
-    children: Sequence[Document] = (),
-    *,
-    any_of: bool = False,
-) -> Document:
-    """Return a rule for requests that match all criteria, or any of them."""
-    return {
-        "name": name[:_LONGEST_NAME],
-        "criteria": list(criteria),
-        "criteriaMustSatisfy": "any" if any_of else "all",
-        "behaviors": list(behaviors),
-        "children": list(children),
-    }

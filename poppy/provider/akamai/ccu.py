@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote
 
 from poppy.model.specs import ServiceSpec
+from poppy.provider.akamai.caching import shares_queries
 from poppy.provider.akamai.edgegrid import Session
 
 #: Maximum bytes of a request body ("Limits" in the reference).
@@ -46,12 +47,13 @@ def purged_urls(spec: ServiceSpec, paths: Sequence[str]) -> list[str] | None:
     """Return the URLs of a purge; None if it has to cover the whole service.
 
     Akamai compares URLs completely, so a path is not purged with other queries
-    (https://techdocs.akamai.com/purge-cache/docs/purge-content-url).
+    (https://techdocs.akamai.com/purge-cache/docs/purge-content-url), and nothing is known of
+    content with another cache key.
 
     Args:
         paths: the paths of the purge, possibly with a query or ``*``; none for everything.
     """
-    if not paths or any("*" in path for path in paths):
+    if not paths or any("*" in path for path in paths) or shares_queries(spec):
         return None
     quoted = [quote(path, safe="/%?&=:;,+$!~*'()@[]-._") for path in paths]
     return [f"{one.protocol}://{one.domain}{path}" for path in quoted for one in spec.domains]

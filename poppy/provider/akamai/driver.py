@@ -61,6 +61,17 @@ class AkamaiProvider(ObjectProvider[None, Property]):
             Capability.ORIGIN_SSL,
             Capability.ANALYTICS,
             Capability.HTTPS_REDIRECT,
+            Capability.HSTS,
+            Capability.GZIP,
+            Capability.WEBSOCKETS,
+            Capability.REDIRECTS,
+            Capability.REQUEST_HEADERS,
+            Capability.RESPONSE_HEADERS,
+            Capability.CORS,
+            Capability.CACHE_MODE,
+            Capability.BROWSER_TTL,
+            Capability.STALE_WHILE_REVALIDATE,
+            Capability.CACHE_KEY_QUERY,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {

@@ -20,6 +20,7 @@ from poppy.provider import log_store
 from poppy.provider.akamai import rules
 from poppy.provider.akamai.edgegrid import Document, Session
 from poppy.provider.akamai.papi import Property
+from poppy.provider.akamai.parts import behavior
 from poppy.provider.akamai.properties import Progress, name_of
 from poppy.provider.log_store import Location, LogStore
 
@@ -179,14 +180,14 @@ def with_stream(tree: Document, stream: int | None) -> Document:
     """Return a rule tree that logs to a stream, if there is one."""
     if stream is None:
         return tree
-    behavior = rules.behavior(
+    stream_of_logs = behavior(
         "datastream",
         streamType="LOG",
         logEnabled=True,
         logStreamName=[str(stream)],
         samplingPercentage=100,
     )
-    return {**tree, "behaviors": [*tree["behaviors"], behavior]}
+    return {**tree, "behaviors": [*tree["behaviors"], stream_of_logs]}
 
 
 def _destination(place: Location) -> Document:

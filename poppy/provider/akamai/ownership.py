@@ -140,9 +140,10 @@ def noted(rules: Document) -> frozenset[str]:
     )
 
 
-def note(domains: Collection[str]) -> Document:
-    """Return the member of a rule tree that records Poppy's claims; empty without claims."""
-    variables = [
+def note(domains: Collection[str], rules: Document) -> Document:
+    """Return a rule tree that records Poppy's claims instead of those that it has."""
+    others = [one for one in rules.get("variables") or () if not one["name"].startswith(_NOTE)]
+    claims = [
         {
             "name": f"{_NOTE}{number}",
             "value": domain,
@@ -152,7 +153,7 @@ def note(domains: Collection[str]) -> Document:
         }
         for number, domain in enumerate(sorted(domains), 1)
     ]
-    return {"variables": variables} if variables else {}
+    return {**rules, "variables": [*others, *claims]} if others or claims else rules
 
 
 def _related(domain: str) -> list[tuple[str, str]]:

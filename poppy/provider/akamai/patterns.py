@@ -5,6 +5,7 @@ import re
 from urllib.parse import unquote
 
 from poppy.common.errors import PermanentError
+from poppy.model.document.paths import PathRule
 from poppy.model.specs import Rule
 from poppy.provider.patterns import covers
 
@@ -15,7 +16,7 @@ EVERYTHING = "/*"
 _UNSAYABLE = re.compile("%2a|%3f", re.IGNORECASE)
 
 
-def path_pattern(rule: Rule) -> str:
+def path_pattern(rule: Rule | PathRule) -> str:
     """Return the pattern of a rule's ``request_url``; ``*`` matches any run of characters.
 
     Akamai compares paths decoded, with runs of slashes as one.

@@ -146,7 +146,8 @@ class Properties:
         property_id, version = found.property_id, found.latest
         present, etag = self._papi.rules(property_id, version)
         tree = tree_for(self._cp_code(service, present))
-        changed = rules.difference(present, tree)
+        claimed = noted(present)
+        changed = rules.difference(present, note(claimed, tree))
         before = self.edge_hostnames(found)
         moved = _names(before) != _names(edges)
         if not changed and not moved:
@@ -157,12 +158,11 @@ class Properties:
         if moved:
             ids = self._edge_ids(edges)
             hostnames = [_hostname(domain, edge, ids) for domain, edge in sorted(edges.items())]
-        claimed = noted(present)
         if claimed:
             # The claims of domains that are not in use any more were released.
             activations = self._papi.activations(property_id)
             kept = claimed & (set(before) | self._served(property_id, activations))
-            tree |= note(kept)
+            tree = note(kept, tree)
             changed = changed or (None if kept == claimed else "other claims")
         return self._edit(property_id, version, etag, tree if changed else None, hostnames)
 
@@ -246,7 +246,7 @@ class Properties:
             present, etag = self._papi.rules(property_id, version)
             claimed = noted(present)
             if not claimed.issuperset(domains):
-                tree = present | note(claimed.union(domains))
+                tree = note(claimed.union(domains), present)
                 self._edit(property_id, version, etag, tree, None)
 
         return self._ownership.prove(new, by_cname, remember)

@@ -6,33 +6,23 @@ top, and a matching rule overrides earlier ones. So path rules are sorted by spe
 specific last.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model import headers
-from poppy.model.lifetimes import DEFAULT_TTL
 from poppy.model.names import address
 from poppy.model.specs import Origin, ServiceSpec
-from poppy.provider.akamai import access
+from poppy.provider.akamai import access, answers, caching, delivery
+from poppy.provider.akamai import headers as fields
 from poppy.provider.akamai.edgegrid import Document
+from poppy.provider.akamai.parts import behavior, paths, rule, with_variables
 from poppy.provider.akamai.patterns import EVERYTHING, overlap, path_pattern, specificity
 
 _HOST_HEADERS = {
     "domain": "REQUEST_HOST_HEADER",
     "origin": "ORIGIN_HOSTNAME",
     "custom": "CUSTOM",
-}
-#: Options of the behaviour ``caching`` that keep private responses out of the cache. By default,
-#: Akamai ignores ``private``: https://techdocs.akamai.com/property-mgr/reference/ga-caching.
-_HONORED = {
-    "mustRevalidate": False,
-    "enhancedRfcSupport": True,
-    "honorNoStore": True,
-    "honorPrivate": True,
-    "honorNoCache": True,
-    "honorMustRevalidate": True,
-    "honorProxyRevalidate": True,
 }
 #: Whole objects have at most 1,800 MB; parts of objects are fetched with byte ranges. See
 #: https://techdocs.akamai.com/property-mgr/reference/ga-large-file-optimization.
@@ -43,10 +33,6 @@ _LARGE_FILES = {
     "maximumSize": "323GB",
     "useVersioning": True,
 }
-#: Of those that a document may have: https://techdocs.akamai.com/property-mgr/reference/ga-redirect.
-_REDIRECTS = (301, 302)
-#: Units of time, the longest first: (seconds, letter).
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 class Settings(NamedTuple):
@@ -89,14 +75,11 @@ def check(spec: ServiceSpec, settings: Settings) -> None:
     secure = _secure(spec)
     for origin in spec.origins:
         _check_origin(origin, secure, settings)
-    by_path = [rule for origin in spec.origins for rule in origin.rules]
-    by_path += [rule for entry in spec.caching for rule in entry.rules]
-    for rule in by_path:
-        path_pattern(rule)
+    for path in (path for origin in spec.origins for path in origin.rules):
+        path_pattern(path)
+    for part in (caching, fields, answers):
+        part.check(spec)
     access.denials(spec)
-    redirect = spec.delivery and spec.delivery.redirect
-    if redirect not in (None, *_REDIRECTS):
-        raise PermanentError(f"delivery.redirect_status {redirect}: Akamai has no such redirect")
 
 
 def _check_origin(origin: Origin, secure: bool, settings: Settings) -> None:
@@ -116,19 +99,23 @@ def _check_origin(origin: Origin, secure: bool, settings: Settings) -> None:
 def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
     """Return the rule tree of a service. The CP code is used for reports and purges."""
     children = [
-        _rule("Untrusted request headers", behaviors=_distrust()),
-        _rule("Origins", children=_origins(spec, settings)),
-        _rule("Caching", children=_caching(spec)),
+        rule("Untrusted request headers", behaviors=_distrust()),
+        rule("Origins", children=_origins(spec, settings)),
+        rule("Caching", children=caching.rules(spec)),
         *access.restrictions(spec),
-        *_redirect(spec),
+        *fields.changes(spec),
+        *delivery.rules(spec),
+        *answers.cors(spec),
+        *answers.redirects(spec),
+        *answers.to_https(spec),
     ]
-    return {
+    found: Document = {
         "name": "default",
         "options": {"is_secure": _secure(spec)},
         "behaviors": [
             _origin(spec.origins[0], settings),
             behavior("cpCode", value={"id": cp_code}),
-            _ttl(None),
+            caching.ttl(),
             # Some products remove it by default, and so share what depends on more than the URL.
             behavior("removeVary", enabled=False),
             *(behavior(*METHODS[method]) for method in settings.methods),
@@ -137,6 +124,7 @@ def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
         "criteria": [],
         "children": children,
     }
+    return with_variables(found)
 
 
 def _delivery(spec: ServiceSpec, settings: Settings) -> list[Document]:
@@ -151,35 +139,9 @@ def _delivery(spec: ServiceSpec, settings: Settings) -> list[Document]:
     return found
 
 
-def _redirect(spec: ServiceSpec) -> list[Document]:
-    """Return the rule that redirects requests over HTTP, if there is one."""
-    status = spec.delivery and spec.delivery.redirect
-    if not status:
-        return []
-    redirect = behavior(
-        "redirect",
-        mobileDefaultChoice="DEFAULT",
-        destinationProtocol="HTTPS",
-        destinationHostname="SAME_AS_REQUEST",
-        destinationPath="SAME_AS_REQUEST",
-        queryString="APPEND",
-        responseCode=status,
-    )
-    over_http = {"name": "requestProtocol", "options": {"value": "HTTP"}}
-    return [_rule("HTTPS", [over_http], [redirect])]
-
-
 def _distrust() -> list[Document]:
     """Remove header fields of clients that an origin may believe and no cache key holds."""
-    return [
-        behavior(
-            "modifyIncomingRequestHeader",
-            action="DELETE",
-            standardDeleteHeaderName="OTHER",
-            customHeaderName=name,
-        )
-        for name in headers.UNTRUSTED
-    ]
+    return [fields.delete_request(name) for name in headers.UNTRUSTED]
 
 
 def cp_code(rules: Mapping[str, Any]) -> tuple[int, str] | None:
@@ -243,7 +205,7 @@ def _origins(spec: ServiceSpec, settings: Settings) -> list[Document]:
         origin = by_pattern[pattern]
         others = [other for other in ranked[number + 1 :] if overlap(pattern, other)]
         behaviors = [_origin(origin, settings), *_protocol(origin, settings)]
-        rules.append(_rule(f"{origin.origin} {pattern}", _paths(pattern, others), behaviors))
+        rules.append(rule(f"{origin.origin} {pattern}", paths([pattern], others), behaviors))
     return rules
 
 
@@ -272,78 +234,3 @@ def _protocol(origin: Origin, settings: Settings) -> list[Document]:
     if origin.ssl:
         return [behavior("httpToHttpsUpgrade")]
     return [behavior("allowHTTPSDowngrade", enabled=True)] if settings.downgrade else []
-
-
-def _caching(spec: ServiceSpec) -> list[Document]:
-    ttls = {path_pattern(rule): entry.ttl for entry in spec.caching for rule in entry.rules}
-    by_path = [
-        _rule(f"{ttls[pattern]} s {pattern}", _paths(pattern), [_ttl(ttls[pattern])])
-        for pattern in sorted(ttls, key=specificity)
-    ]
-    return [*by_path, *_personal()]
-
-
-def _personal() -> list[Document]:
-    """Return the rules that keep responses for one client out of the cache.
-
-    They are the last, so that they override the TTLs of paths. A response can turn caching off,
-    but not on (https://techdocs.akamai.com/property-mgr/docs/content-type).
-    """
-    return [
-        # Others' requests for the same URL may still be answered from the cache.
-        _rule(
-            "Credentials",
-            [_has("requestHeader", "Authorization")],
-            [behavior("caching", behavior="BYPASS_CACHE")],
-        ),
-        _rule(
-            "Cookies",
-            [_has("responseHeader", "Set-Cookie")],
-            [behavior("caching", behavior="NO_STORE")],
-        ),
-    ]
-
-
-def _has(criterion: str, header: str) -> Document:
-    options = {"headerName": header, "matchOperator": "EXISTS", "matchWildcardName": False}
-    return {"name": criterion, "options": options}
-
-
-def _ttl(seconds: int | None) -> Document:
-    """Return the caching of a path: a TTL that replaces the origin's, or None for the origin's."""
-    if seconds == 0:
-        return behavior("caching", behavior="NO_STORE")
-    return behavior(
-        "caching",
-        _HONORED,
-        behavior="CACHE_CONTROL_AND_EXPIRES" if seconds is None else "CACHE_CONTROL",
-        honorMaxAge=seconds is None,
-        honorSMaxage=seconds is None,
-        defaultTtl=duration(DEFAULT_TTL if seconds is None else seconds),
-    )
-
-
-def duration(seconds: int) -> str:
-    """Return a duration in Property Manager's format: an integer with the largest unit."""
-    size, letter = next(unit for unit in _UNITS if seconds % unit[0] == 0)
-    return f"{seconds // size}{letter}"
-
-
-def _paths(pattern: str, others: Sequence[str] = ()) -> list[Document]:
-    """Return criteria: the pattern matches, and none of the others does."""
-    found = [] if pattern == EVERYTHING else [access.path([pattern])]
-    return [*found, *([access.path(others, matches=False)] if others else [])]
-
-
-def _rule(
-    name: str,
-    criteria: Sequence[Document] = (),
-    behaviors: Sequence[Document] = (),
-    children: Sequence[Document] = (),
-) -> Document:
-    return access.rule(name, criteria, behaviors, children)
-
-
-def behavior(name: str, options: Mapping[str, Any] | None = None, **more: Any) -> Document:
-    """Return a behaviour with its options."""
-    return {"name": name, "options": {**(options or {}), **more}}

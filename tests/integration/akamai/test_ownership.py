@@ -9,6 +9,7 @@ import pytest
 
 from poppy.common.errors import PermanentError, Scope, Unauthorized
 from poppy.model.dns_records import DNSRecord, Purpose, RecordType
+from poppy.model.document.redirects import Redirect
 from poppy.model.services import Service
 from poppy.model.specs import Domain
 from poppy.provider.akamai.dom import DOM, MOST_DOMAINS
@@ -359,3 +360,24 @@ def test_the_double_refuses_what_akamai_refuses(akamai: Akamai, provider: Akamai
         dom.add(["*.a.example"])
     dom.invalidate("missing.example")
     dom.delete("missing.example")
+
+
+def test_claims_and_variables_of_rules_are_kept_apart(
+    akamai: Akamai, provider: AkamaiProvider
+) -> None:
+    service = make_service(domains=(OLD,))
+    moved = (Redirect("r", "/old/*", "/new/$1"),)
+    service = replace(service, spec=replace(service.spec, redirects=moved))
+    known = deployed(akamai, provider, service)
+    key = known.provider_service_id
+
+    def variables() -> set[str]:
+        return {one["name"] for one in akamai.papi.version(key)["rules"].get("variables", ())}
+
+    assert {"PMUSER_POPPY_CLAIM_1", "PMUSER_POPPY_MATCH1"} <= variables()
+    count = len(akamai.papi.properties[key]["versions"])
+    settle(provider, service, known)
+    assert len(akamai.papi.properties[key]["versions"]) == count
+
+    settle(provider, replace(service, spec=replace(service.spec, redirects=None)), known)
+    assert variables() == {"PMUSER_POPPY_CLAIM_1"}

@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
+from poppy.common.errors import PermanentError
+from poppy.model.document.caching import CacheKey
 from poppy.model.specs import Caching, Rule
+from poppy.provider.akamai import rules
+from poppy.provider.akamai.ccu import purged_urls
 from tests.real import akamai_rules
 from tests.real.akamai_caching import kept
-from tests.real.akamai_interpreter import Client
-from tests.unit.provider.akamai.test_rules import served, spec
+from tests.real.akamai_interpreter import Client, outcome
+from tests.unit.provider.akamai.test_rules import SETTINGS, served, spec
 
 DATE = "Mon, 30 Nov 2026 08:00:00 GMT"
 LATER = "Mon, 30 Nov 2026 08:05:00 GMT"
@@ -131,3 +135,94 @@ def errors_of(behavior: dict[str, Any], criteria: list[dict[str, Any]] | None = 
     child = {"behaviors": [behavior], "criteria": criteria or []}
     tree = {"behaviors": first, "options": {"is_secure": False}, "children": [child]}
     return akamai_rules.errors(tree, {})
+
+
+def options(path: str, *entries: Caching) -> dict[str, Any]:
+    return served(spec(caching=entries), Client(path, query="id=1&utm_x=2", response={}))
+
+
+def entry(path: str, ttl: int = 60, **more: Any) -> Caching:
+    return Caching(path, ttl, (Rule(path, path),), **more)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        (None, "CACHE_CONTROL"),
+        ("override", "CACHE_CONTROL"),
+        ("respect_origin", "CACHE_CONTROL_AND_EXPIRES"),
+        ("bypass", "NO_STORE"),
+    ],
+)
+def test_modes(mode: Any, kind: str) -> None:
+    found = options("/a", entry("/*", mode=mode))["caching"]
+    assert found["behavior"] == kind
+    assert found.get("defaultTtl") == (None if mode == "bypass" else "1m")
+    assert found.get("honorMaxAge") == (None if mode == "bypass" else mode == "respect_origin")
+
+
+def test_the_time_in_which_a_response_is_stale_is_part_of_the_ttl() -> None:
+    found = options("/a", entry("/*", 60, stale_while_revalidate=30))
+    assert found["caching"]["defaultTtl"] == "90s"
+    assert found["prefreshCache"] == {"enabled": True, "prefreshval": 66}
+    assert "prefreshCache" not in options("/a", entry("/*", 0, stale_while_revalidate=30))
+    with pytest.raises(PermanentError, match=r"caching\[0\].stale_while_revalidate"):
+        options("/a", entry("/*", mode="respect_origin", stale_while_revalidate=30))
+
+
+def test_options_of_a_path_do_not_reach_more_specific_paths() -> None:
+    whole = entry("/*", browser_ttl=5, stale_while_revalidate=5, key=CacheKey("none"))
+    names = {"downstreamCache", "prefreshCache", "rewriteUrl"}
+    assert names <= set(options("/a", whole, entry("/api/*")))
+    assert not names & set(options("/api/a", whole, entry("/api/*")))
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("none", ""),
+        ({"only": ["id"]}, "?id=1"),
+        ({"only": ["i"]}, ""),
+        ({"only": ["i*"]}, "?id=1"),
+        ({"except": ["id"]}, "?utm_x=2"),
+    ],
+)
+def test_the_origin_gets_the_parameters_that_count(query: Any, left: str) -> None:
+    tree = rules.tree(spec(caching=(entry("/*", key=CacheKey(query)),)), 17, SETTINGS)
+    client = Client("/a", query="id=1&utm_x=2")
+    assert akamai_rules.errors(tree, [17]) == []
+    rewritten = outcome(tree, client)["rewriteUrl"]["targetUrl"]
+    assert client.variables.filled(rewritten) == f"/a{left}"
+
+
+def test_a_url_with_another_cache_key_is_purged_with_the_whole_service() -> None:
+    plain = spec(caching=(entry("/*"),))
+    assert purged_urls(plain, ["/a"]) == [f"http://{plain.domains[0].domain}/a"]
+    keyed = spec(caching=(entry("/*", key=CacheKey("none")),))
+    assert purged_urls(keyed, ["/a"]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("prefreshCache", {"enabled": True, "prefreshval": 100}),
+        ("downstreamCache", {"behavior": "TUNNEL_ORIGIN", "ttl": "5s"}),
+        ("gzipResponse", {"behavior": "SOMETIMES"}),
+        ("rewriteUrl", {"behavior": "REWRITE", "targetUrl": "a b", "keepQueryString": False}),
+        ("cacheId", {"rule": "INCLUDE_VARIABLE"}),
+        ("redirectplus", {"enabled": True, "destination": "//x", "responseCode": 308}),
+        (
+            "constructResponse",
+            {
+                "enabled": True,
+                "body": "x" * 2001,
+                "responseCode": 200,
+                "forceEviction": False,
+                "ignorePurge": True,
+            },
+        ),
+    ],
+)
+def test_values_that_no_option_has_are_refused(name: str, values: dict[str, Any]) -> None:
+    """Show that the double refuses what Property Manager refuses."""
+    assert errors_of({"name": name, "options": values})

@@ -18,7 +18,8 @@ from poppy.model.specs import (
     ServiceSpec,
 )
 from poppy.provider.akamai import rules
-from poppy.provider.akamai.rules import Settings, difference, duration
+from poppy.provider.akamai.parts import duration
+from poppy.provider.akamai.rules import Settings, difference
 from poppy.testing.builders import make_spec
 from tests.real.akamai_interpreter import Client, outcome
 from tests.real.akamai_rules import errors
