@@ -46,7 +46,7 @@ def test_service_life_cycle(poppy, akamai):
 
         poppy.services.purge(PROJECT, service_id, Purge("/a", True), "req-3")
         poppy.settle(service_id)
-        assert len(akamai.edge.purges) == 1
+        assert [kind for _action, kind, *_rest in akamai.edge.purges] == ["url", "tag"]
 
         poppy.services.delete(PROJECT, service_id, "req-4")
         assert poppy.settle(service_id) is None

@@ -179,6 +179,8 @@ def test_service_lifecycle(akamai: Akamai) -> None:
     for url in ("/images/a%20b.png", "/images/*", None):
         for hard in (True, False):
             provider.purge(changed, known_from(updated), Purge(url, hard))
+    for hard in (True, False):
+        provider.purge(changed, known_from(updated), Purge(None, hard, tags=("blue",)))
     for metric in Metric:
         provider.metrics(changed, known_from(updated), query("www.life.example", metric))
     assert provider.health()

@@ -108,6 +108,7 @@ _ACCEPT = ("ACCEPT_ENCODING", "ACCEPT_LANGUAGE")
 
 _TRANSFORMS = {
     "NONE": {},
+    "LOWER": {},
     "SUBSTITUTE": {
         "regex": _TEXT,
         "replacement": _TEXT,
@@ -127,6 +128,15 @@ def _variable(**options: Callable[[Any], bool]) -> Check:
             for name, more in _TRANSFORMS.items()
         },
     )
+
+
+_MAPS = ("CH2", "CHAPAC", "CHEU2", "CHEUS2", "CHCUS2", "CHWUS2", "CHAUS", "CH")
+
+
+def _tiers(found: Mapping[str, Any]) -> str:
+    """Check ``tieredDistribution``; its map is optional."""
+    chosen = {"tieredDistributionMap": _one(*_MAPS)} if "tieredDistributionMap" in found else {}
+    return shape(enabled=_BOOL, **chosen)(found)
 
 
 BEHAVIORS: Mapping[str, Check] = {
@@ -154,13 +164,22 @@ BEHAVIORS: Mapping[str, Check] = {
     "modifyOutgoingResponseHeader": _edit(
         (*_CONTENT, *_CORS, "EDGE_CONTROL"), (*_CONTENT, *_CORS), (*_CONTENT, *_CORS, "EXPIRES")
     ),
+    "modifyIncomingResponseHeader": _edit(
+        ("CACHE_CONTROL", "CONTENT_TYPE", "EDGE_CONTROL", "EXPIRES", "LAST_MODIFIED"),
+        ("CACHE_CONTROL", "CONTENT_TYPE", "EDGE_CONTROL"),
+        ("CACHE_CONTROL", "CONTENT_TYPE", "VARY"),
+    ),
+    "cacheTag": shape(tag=_like(r"(?:[a-zA-Z0-9&'^$!`#%.+~_|/-]|[{]{2}[a-zA-Z_.0-9]+[}]{2})+")),
     "setVariable": by(
         "valueSource",
         {
             "EXPRESSION": _variable(variableValue=_TEXT),
-            "EXTRACT": _variable(
-                extractLocation=_one("CLIENT_REQUEST_HEADER"),
-                headerName=_like(_NAME),
+            "EXTRACT": by(
+                "extractLocation",
+                {
+                    "CLIENT_REQUEST_HEADER": _variable(headerName=_like(_NAME)),
+                    "RESPONSE_HEADER": _variable(responseHeaderName=_like(_NAME)),
+                },
             ),
         },
     ),
@@ -174,6 +193,15 @@ BEHAVIORS: Mapping[str, Check] = {
         "behavior", {"REWRITE": shape(targetUrl=_like(r"(/|[{]{2})\S*"), keepQueryString=_BOOL)}
     ),
     "gzipResponse": shape(behavior=_one("ORIGIN_RESPONSE", "ALWAYS", "NEVER")),
+    "baseDirectory": shape(value=_like(r"/([^:#\[\]@/?]+/)*")),
+    "timeout": shape(value=_like(_DURATION)),
+    "readTimeout": shape(value=_like(_DURATION)),
+    "tieredDistribution": _tiers,
+    "webApplicationFirewall": shape(
+        firewallConfiguration=lambda value: (
+            value.keys() == {"configId"} and type(value["configId"]) is int
+        )
+    ),
     "webSockets": shape(enabled=_BOOL),
     "http2": shape(),
     "http3": shape(enable=_BOOL),

@@ -3,6 +3,7 @@
 
 import datetime
 import json
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,9 @@ from tests.real.akamai_papi import Answer, PAPIDouble
 _SECONDS = {"time5minutes": 300, "time1hour": 3600, "time1day": 86400}
 _DIMENSIONS = {*_SECONDS, "cpcode", "hostname", "responseCode", "responseClass"}
 _CLASSES = {f"{digit}xx" for digit in range(7)}
+#: https://techdocs.akamai.com/purge-cache/docs/assign-cache-tags, "Syntax requirements".
+_TAG = re.compile(r"[a-zA-Z0-9&'^$!`#%.+~_|/-]{1,128}")
+_KINDS = "(url|tag|cpcode)"
 _MOST_DIMENSIONS, _MOST_DAYS, _MOST_ROWS = 4, 90, 50_000
 #: Sums of a second, by response class. (Other classes have no traffic.)
 _TRAFFIC = {
@@ -33,7 +37,11 @@ class EdgeDouble:
         self.purges: list[tuple[str, str, str, list[Any]]] = []
         self.sizes: list[int] = []
         self.routes = [
-            ("POST", "/ccu/v3/(delete|invalidate)/(url|cpcode)/(staging|production)", self._purge),
+            (
+                "POST",
+                "/ccu/v3/(delete|invalidate)/(url|tag|cpcode)/(staging|production)",
+                self._purge,
+            ),
             ("POST", "/reporting-api/v2/reports/delivery/traffic/current/data", self._report),
         ]
 
@@ -44,6 +52,8 @@ class EdgeDouble:
                 return _refusal(403, f"unauthorized cpcode {one}")
             if kind == "url" and urlsplit(one).hostname not in self._papi.serving(network.upper()):
                 return _refusal(403, f"unauthorized arl {one}")
+            if kind == "tag" and not _TAG.fullmatch(one):
+                return _refusal(400, f"no tag {one}")
         self.purges.append((action, kind, network, objects))
         self.sizes.append(len(json.dumps(request.body)))
         done = {"httpStatus": 201, "supportId": "17", "detail": "Request accepted"}

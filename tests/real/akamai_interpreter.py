@@ -14,7 +14,9 @@ from tests.real.akamai_variables import Variables
 SEVERAL = {
     "modifyIncomingRequestHeader",
     "modifyOutgoingResponseHeader",
+    "modifyIncomingResponseHeader",
     "cacheId",
+    "cacheTag",
 }
 _NEGATED = {
     "IS_NOT",
@@ -56,7 +58,7 @@ class Client:
         self.status = 200 if status is None and response is not None else status
         self.response = {name.lower(): value for name, value in (response or {}).items()}
         builtin = {"AK_PATH": path, "AK_QUERY": query, "AK_HOST": host}
-        self.variables = Variables(builtin, self.fields)
+        self.variables = Variables(builtin, self.fields, self.response)
 
     def meets(self, criterion: dict[str, Any]) -> bool:
         options = criterion["options"]

@@ -10,13 +10,13 @@ given URL, for http and https (https://techdocs.akamai.com/purge-cache/docs/purg
 """
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, ClassVar, NamedTuple
 
 from poppy.model.operations import Purge
 from poppy.model.services import Service
 from poppy.provider.akamai import rules
-from poppy.provider.akamai.ccu import purged_urls
+from poppy.provider.akamai.ccu import scopes
 from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.testing.edge import Answer, NotShown, Request, Response
 from tests.real.akamai_caching import kept
@@ -38,11 +38,13 @@ class Fresh(NamedTuple):
 
     Attributes:
         refresh: the moment from which a request refreshes it.
+        tags: its cache tags.
     """
 
     response: Response
     until: float
     refresh: float
+    tags: Set[str]
 
 
 class AkamaiPlane(InterpretedPlane):
@@ -59,8 +61,6 @@ class AkamaiPlane(InterpretedPlane):
             ("https-redirect-status", "redirect-status"),
             "Akamai has no redirect with 308: it is refused at POST.",
         ),
-        "purge-path": "Akamai purges exactly the given URL: with a query, the path stays.",
-        "purge-prefix": "Akamai can't purge patterns: the whole service is purged.",
         "spelling-ambiguous": "Akamai takes a backslash as a character: origins must not read it "
         "as a slash.",
     }
@@ -81,7 +81,11 @@ class AkamaiPlane(InterpretedPlane):
             "What is served while the origin fails is not interpreted.",
         ),
         **dict.fromkeys(
-            ("revalidates", "purge-soft", "purge-soft-all", "purge-soft-down"),
+            (
+                *("revalidates", "purge-soft", "purge-soft-all", "purge-soft-down"),
+                *("purge-soft-tag", "purge-soft-directory", "purge-soft-host"),
+                "purge-tag-revalidated",
+            ),
             "Conditional requests to origins are not interpreted.",
         ),
         "forwarded-for": "Akamai's pages don't say what origins receive after a deletion.",
@@ -92,26 +96,31 @@ class AkamaiPlane(InterpretedPlane):
         super().__init__()
         self._trees: dict[str, dict[str, Any]] = {}
         self.kept: dict[tuple[str, ...], Fresh] = {}
+        self._codes: dict[str, int] = {}
 
     def deploy(self, service: Service) -> None:
         # The origins have no TLS.
         is_secure = any(domain.protocol == "https" for domain in service.spec.domains)
         settings = rules.Settings(downgrade=is_secure)
         rules.check(service.spec, settings)
-        tree = rules.tree(service.spec, 17, settings)
-        assert errors(tree, {17}) == []
+        code = self._codes.setdefault(service.service_id, 17 + len(self._codes))
+        tree = rules.tree(service.spec, code, settings)
+        assert errors(tree, {code}) == []
         self._trees |= dict.fromkeys(service.spec.domain_names, tree)
 
     def purge(self, service: Service, purge: Purge) -> None:
-        """Evict the URLs of the purge, or everything of the service's CP code."""
+        """Evict URLs, tags, or everything of the service's CP code."""
         if not purge.hard:
             raise NotShown("conditional requests to origins")
-        urls = purged_urls(service.spec, purge.urls)
-        gone = urls and {url.partition("://")[2] for url in urls}
-        for key in list(self.kept):
-            host, target, *_ids = key
-            if host in service.spec.domain_names and (gone is None or host + target in gone):
-                del self.kept[key]
+        for scope in scopes(service.spec, self._codes[service.service_id], purge):
+            for key, found in list(self.kept.items()):
+                host, target, *_ids = key
+                is_ours = host in service.spec.domain_names
+                urls = {f"{scheme}://{host}{target}" for scheme in ("http", "https")}
+                of_url = scope.kind == "url" and len(key) == 2 and urls & {*scope.objects}
+                of_tag = scope.kind == "tag" and found.tags & {*scope.objects}
+                if of_url or of_tag or (scope.kind == "cpcode" and is_ours):
+                    del self.kept[key]
 
     def send(self, request: Request) -> Answer:
         applied, client = self._applied(request)
@@ -147,7 +156,8 @@ class AkamaiPlane(InterpretedPlane):
         """Ask the origin, and keep the response if there is a key; None if the origin fails."""
         rewritten = applied.get("rewriteUrl")
         target = client.variables.filled(rewritten["targetUrl"]) if rewritten else request.target
-        sent = request._replace(target=target)
+        base = applied.get("baseDirectory", {"value": "/"})["value"]
+        sent = request._replace(target=base.rstrip("/") + target)
         response = self.ask(
             applied["origin"]["hostname"], sent, _forwarded(applied, client, request)
         )
@@ -156,12 +166,13 @@ class AkamaiPlane(InterpretedPlane):
         return response
 
     def _keep(self, key: tuple[str, ...], request: Request, response: Response) -> None:
-        applied, _client = self._applied(request, response)
+        applied, client = self._applied(request, response)
         seconds = kept(applied, answer(response).fields, response.status)
         if seconds:
             prefresh = applied.get("prefreshCache")
             share = prefresh["prefreshval"] / 100 if prefresh and prefresh["enabled"] else 1
-            self.kept[key] = Fresh(response, self.now + seconds, self.now + seconds * share)
+            moments = (self.now + seconds, self.now + seconds * share)
+            self.kept[key] = Fresh(response, *moments, _tags(applied, client, response))
 
     def _sent(self, request: Request, response: Response) -> Answer:
         """Return what the client gets of a response of the origin, the cache, or the edge."""
@@ -227,6 +238,19 @@ def _key(applied: Mapping[str, Any], client: Client, request: Request) -> tuple[
     ids = applied.get("cacheId", ())
     assert all(it["rule"] == "INCLUDE_VARIABLE" for it in ids)
     return (request.host, target, *(client.variables.get(it["variableName"]) for it in ids))
+
+
+def _tags(applied: Mapping[str, Any], client: Client, response: Response) -> Set[str]:
+    """Return the cache tags of a response; those of all behaviours and the field are combined.
+
+    See https://techdocs.akamai.com/purge-cache/docs/assign-cache-tags.
+    """
+    edits = applied.get("modifyIncomingResponseHeader", ())
+    fields = edited(response.fields, edits, client.variables)
+    sent = answer(response._replace(fields=fields)).fields.get("edge-cache-tag", "")
+    own = [client.variables.filled(it["tag"]) for it in applied.get("cacheTag", ())]
+    found = {it.strip() for it in sent.split(",") if it.strip()} | set(own)
+    return {it for it in found if len(it) <= 128}
 
 
 def _forwarded(applied: Mapping[str, Any], client: Client, request: Request) -> dict[str, str]:

@@ -33,7 +33,13 @@ _CACHING: Mapping[str, set[str]] = {
     "EXPIRES": _BY_ORIGIN,
 }
 #: Behaviours that can depend on the response; most others are done when it arrives.
-_LATE = {"caching", "modifyOutgoingResponseHeader", "gzipResponse"}
+_LATE = {
+    "caching",
+    "gzipResponse",
+    "modifyIncomingResponseHeader",
+    "modifyOutgoingResponseHeader",
+    "setVariable",
+}
 #: Criteria that need the response.
 _OF_RESPONSE = {"responseHeader", "matchResponseCode", "contentType"}
 _VARIABLE = re.compile("PMUSER_[A-Z0-9_]+")
@@ -52,6 +58,8 @@ def errors(rules: Mapping[str, Any], cp_codes: Collection[int]) -> list[str]:
             wrong = _wrong(_BEHAVIORS, one)
             if one["name"] in _SECURE and not rules["options"]["is_secure"]:
                 wrong = "only for a secure property"
+            if "tieredDistributionMap" in one["options"] and rules["options"]["is_secure"]:
+                wrong = "not for a secure property"
             if late and one["name"] not in _LATE:
                 wrong = "can't depend on the response"
             found += [f"{one['name']} {one['options']}: {wrong}"] if wrong else []

@@ -20,10 +20,16 @@ class Variables:
     Args:
         builtin: Akamai's own variables by name.
         fields: the fields of the client's request, by name in lower case.
+        response: those of the origin's response.
     """
 
-    def __init__(self, builtin: Mapping[str, str], fields: Mapping[str, str]) -> None:
-        self._builtin, self._fields = builtin, fields
+    def __init__(
+        self,
+        builtin: Mapping[str, str],
+        fields: Mapping[str, str],
+        response: Mapping[str, str],
+    ) -> None:
+        self._builtin, self._fields, self._response = builtin, fields, response
         self._user: dict[str, str] = {}
 
     def get(self, name: str) -> str:
@@ -39,8 +45,10 @@ class Variables:
     def set(self, options: Mapping[str, Any]) -> None:
         """Apply a behaviour ``setVariable``."""
         if options["valueSource"] == "EXTRACT":
-            assert options["extractLocation"] == "CLIENT_REQUEST_HEADER"
-            value = self._fields.get(options["headerName"].lower(), "")
+            if options["extractLocation"] == "RESPONSE_HEADER":
+                value = self._response.get(options["responseHeaderName"].lower(), "")
+            else:
+                value = self._fields.get(options["headerName"].lower(), "")
         else:
             value = self.filled(options["variableValue"])
         self._user[options["variableName"]] = _transformed(value, options)
@@ -48,8 +56,8 @@ class Variables:
 
 def _transformed(value: str, options: Mapping[str, Any]) -> str:
     kind = options["transform"]
-    if kind == "NONE":
-        return value
+    if kind in ("NONE", "LOWER"):
+        return value.lower() if kind == "LOWER" else value
     if kind == "SUBSTITUTE":
         assert options["caseSensitive"]
         replacement = re.sub(r"\$([0-9])", r"\\g<\1>", options["replacement"])

@@ -1,28 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long edges and browsers keep responses, and which query parameters make a difference."""
-
-import re
+"""How long edges and browsers keep responses."""
 
 from poppy.common.errors import PermanentError
-from poppy.model.document.caching import names
 from poppy.model.lifetimes import DEFAULT_TTL
 from poppy.model.specs import Caching, ServiceSpec
-from poppy.provider.akamai import headers
+from poppy.provider.akamai import cache_key, headers
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.parts import (
     CLIENT,
-    assign,
     behavior,
     duration,
     header,
     paths,
     rule,
     status,
-    substitute,
-    variable,
 )
 from poppy.provider.akamai.patterns import overlap, path_pattern, specificity
-from poppy.provider.patterns import encoded
 
 #: Options of the behaviour ``caching`` that keep private responses out of the cache. By default,
 #: Akamai ignores ``private``: https://techdocs.akamai.com/property-mgr/reference/ga-caching.
@@ -71,7 +64,7 @@ def rules(spec: ServiceSpec) -> list[Document]:
                 f"{entry.ttl} s {pattern}",
                 paths([pattern], others),
                 [_kept(entry), *_prefresh(entry)],
-                [*_browsers(entry), *_key(entry)],
+                [*_browsers(entry), *(cache_key.rules(entry) if _is_kept(entry) else [])],
             )
         )
     return [*found, *_personal()]
@@ -92,11 +85,6 @@ def ttl(seconds: int = DEFAULT_TTL, *, of_origin: bool = True) -> Document:
         honorSMaxage=of_origin,
         defaultTtl=duration(seconds),
     )
-
-
-def shares_queries(spec: ServiceSpec) -> bool:
-    """Return whether a URL may be kept with other keys than its own query."""
-    return any(_query(entry) != "all" for entry in spec.caching)
 
 
 def _is_kept(entry: Caching) -> bool:
@@ -147,88 +135,8 @@ def _browsers(entry: Caching) -> list[Document]:
 
 def _options(entry: Caching) -> bool:
     return bool(
-        entry.browser_ttl is not None or entry.stale_while_revalidate or _query(entry) != "all"
+        entry.browser_ttl is not None or entry.stale_while_revalidate or cache_key.has_key(entry)
     )
-
-
-def _query(entry: Caching) -> object:
-    return "all" if entry.key is None or entry.key.query is None else entry.key.query
-
-
-def _key(entry: Caching) -> list[Document]:
-    """Return the rule that leaves query parameters out of the cache key and the request.
-
-    A variable has the parameters that count. It is part of the cache key in place of the query
-    (https://techdocs.akamai.com/property-mgr/docs/cache-id-modification), and of the path that
-    the origin gets (https://techdocs.akamai.com/property-mgr/docs/modify-outgoing-req-path).
-    """
-    query = _query(entry)
-    if query == "all" or not _is_kept(entry):
-        return []
-    steps = [] if query == "none" else _counted(query)
-    left = "" if query == "none" else variable("KEY")
-    behaviors = [
-        *steps,
-        behavior("cacheKeyQueryParams", behavior="IGNORE_ALL"),
-        *([_with_variable("KEY")] if left else []),
-        behavior(
-            "rewriteUrl",
-            behavior="REWRITE",
-            targetUrl="{{builtin.AK_PATH}}" + left,
-            keepQueryString=False,
-        ),
-    ]
-    # Others are never answered from the cache.
-    reads = rule("GET and HEAD", _METHODS, behaviors, any_of=True)
-    return [rule("Cache key", [_ANONYMOUS], children=[reads])]
-
-
-_METHODS = [
-    {"name": "requestMethod", "options": {"matchOperator": "IS", "value": method}}
-    for method in ("GET", "HEAD")
-]
-_ANONYMOUS: Document = {
-    "name": "requestHeader",
-    "options": {
-        "headerName": "Authorization",
-        "matchOperator": "DOES_NOT_EXIST",
-        "matchWildcardName": False,
-    },
-}
-
-
-def _with_variable(name: str) -> Document:
-    return behavior(
-        "cacheId",
-        rule="INCLUDE_VARIABLE",
-        variableName=re.sub(r"\{\{user\.|\}\}", "", variable(name)),
-    )
-
-
-def _counted(query: object) -> list[Document]:
-    """Return behaviours that set the variable ``KEY`` to the part of the query that counts."""
-    assert isinstance(query, dict)
-    listed = "|".join(map(_name, names(query)))
-    only = "only" in query
-    removed = f"(?!(?:{listed})(?:[=&]|$))" if only else f"(?:{listed})(?=[=&]|$)"
-    return [
-        assign(
-            "KEY",
-            "{{builtin.AK_QUERY}}",
-            "SUBSTITUTE",
-            regex=f"(?:^|&){removed}[^&]*",
-            replacement="",
-            caseSensitive=True,
-            globalSubstitution=True,
-        ),
-        substitute("KEY", variable("KEY"), "^&+", ""),
-        substitute("KEY", "?" + variable("KEY"), "^[?]$", ""),
-    ]
-
-
-def _name(name: str) -> str:
-    """Return an expression for a parameter's name, each character encoded or not."""
-    return encoded(name.removesuffix("*")) + ("[^=&]*" if name.endswith("*") else "")
 
 
 def _personal() -> list[Document]:

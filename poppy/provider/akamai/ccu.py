@@ -3,10 +3,13 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 from urllib.parse import quote
 
+from poppy.model.operations import Purge
 from poppy.model.specs import ServiceSpec
-from poppy.provider.akamai.caching import shares_queries
+from poppy.provider.akamai import tags
+from poppy.provider.akamai.cache_key import is_changed
 from poppy.provider.akamai.edgegrid import Session
 
 #: Maximum bytes of a request body ("Limits" in the reference).
@@ -24,14 +27,11 @@ class CCU:
         self._session = session
         self._network = network.lower()
 
-    def purge_urls(self, urls: Iterable[str], *, hard: bool) -> None:
-        """Evict or invalidate the content of URLs, for http and https alike."""
-        for batch in batches(urls):
-            self._purge("url", batch, hard)
-
-    def purge_cp_code(self, cp_code: int, *, hard: bool) -> None:
-        """Evict or invalidate all content of a CP code."""
-        self._purge("cpcode", [cp_code], hard)
+    def purge(self, scopes: Iterable["Scope"], *, hard: bool) -> None:
+        """Evict or invalidate the content of scopes."""
+        for scope in scopes:
+            for batch in batches(scope.objects):
+                self._purge(scope.kind, batch, hard)
 
     def _purge(self, kind: str, objects: Sequence[str | int], hard: bool) -> None:
         action = "delete" if hard else "invalidate"
@@ -43,33 +43,75 @@ class CCU:
         )
 
 
-def purged_urls(spec: ServiceSpec, paths: Sequence[str]) -> list[str] | None:
-    """Return the URLs of a purge; None if it has to cover the whole service.
+class Scope(NamedTuple):
+    """Content to purge.
 
-    Akamai compares URLs completely, so a path is not purged with other queries
-    (https://techdocs.akamai.com/purge-cache/docs/purge-content-url), and nothing is known of
-    content with another cache key.
-
-    Args:
-        paths: the paths of the purge, possibly with a query or ``*``; none for everything.
+    Attributes:
+        kind: ``url``, ``tag`` or ``cpcode``.
+        objects: URLs, tags or CP codes.
     """
-    if not paths or any("*" in path for path in paths) or shares_queries(spec):
+
+    kind: str
+    objects: Sequence[str | int]
+
+
+def scopes(spec: ServiceSpec, cp_code: int, purge: Purge) -> list[Scope]:
+    """Return what a purge has to cover: the whole service if nothing less is sure to do.
+
+    Akamai compares URLs completely (https://techdocs.akamai.com/purge-cache/docs/purge-content-url):
+    a path with any query is a tag. A URL is purged besides, because content has tags only if it
+    was cached under the present rules.
+    """
+    covered = _covered(spec, cp_code, purge)
+    if covered is None:
+        return [Scope("cpcode", [cp_code])]
+    quoted = [quote(path, safe="/%?&=:;,+$!~*'()@[]-._") for path in purge.urls if "*" not in path]
+    urls = [f"{one.protocol}://{one.domain}{path}" for path in quoted for one in spec.domains]
+    return [it for it in (Scope("url", urls), Scope("tag", covered)) if it.objects]
+
+
+def _covered(spec: ServiceSpec, cp_code: int, purge: Purge) -> list[str] | None:
+    """Return the tags of a purge, besides its URLs; None if nothing less than all is sure."""
+    found: list[Sequence[str | None]]
+    if purge.tags:
+        found = [[tags.of_tag(cp_code, tag)] for tag in purge.tags]
+    elif purge.host:
+        found = [[tags.of_host(cp_code, purge.host)]]
+    elif purge.prefix:
+        found = [tags.of_directory(cp_code, purge.prefix)]
+    elif purge.urls:
+        found = [_of_url(spec, cp_code, url) for url in purge.urls]
+    else:
         return None
-    quoted = [quote(path, safe="/%?&=:;,+$!~*'()@[]-._") for path in paths]
-    return [f"{one.protocol}://{one.domain}{path}" for path in quoted for one in spec.domains]
+    flat = [it for some in found for it in some]
+    return None if None in flat else [it for it in flat if it is not None]
 
 
-def batches(urls: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the URLs in as few lists as the limit on request bodies allows."""
-    batch: list[str] = []
+def _of_url(spec: ServiceSpec, cp_code: int, url: str) -> Sequence[str | None]:
+    """Return the tags of a URL, of which None is unknown; none if the URL alone covers it.
+
+    Content with another cache key than its URL is known by its tags only.
+    """
+    path, has_query, _query = url.partition("?")
+    if "*" in url:
+        is_directory = url.endswith("/*") and "*" not in url[:-1] and not has_query
+        return tags.of_directory(cp_code, url[:-1]) if is_directory else [None]
+    if has_query and not is_changed(spec):
+        return []
+    return [tags.of_path(cp_code, path)]
+
+
+def batches(objects: Iterable[str | int]) -> Iterator[list[str | int]]:
+    """Yield the objects in as few lists as the limit on request bodies allows."""
+    batch: list[str | int] = []
     size = empty = len(_body([]))
-    for url in urls:
+    for one in objects:
         # Two more bytes for the comma and the space.
-        needed = len(json.dumps(url)) + 2
+        needed = len(json.dumps(one)) + 2
         if batch and size + needed > MOST_BYTES:
             yield batch
             batch, size = [], empty
-        batch.append(url)
+        batch.append(one)
         size += needed
     if batch:
         yield batch

@@ -17,8 +17,8 @@ from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider import edges, log_store
-from poppy.provider.akamai import compliance, logging, reporting, rules
-from poppy.provider.akamai.ccu import CCU, purged_urls
+from poppy.provider.akamai import capabilities, compliance, logging, reporting, rules
+from poppy.provider.akamai.ccu import CCU, scopes
 from poppy.provider.akamai.certificates import Certificates, Order, read_template
 from poppy.provider.akamai.cps import CPS
 from poppy.provider.akamai.dom import DOM, LONGEST_DOMAIN
@@ -51,36 +51,8 @@ class AkamaiProvider(ObjectProvider[None, Property]):
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = OPTS
 
-    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
-        {
-            Capability.REFERRER,
-            Capability.CLIENT_IP,
-            Capability.GEOGRAPHY,
-            Capability.SOFT_PURGE,
-            Capability.PURGE_MANY,
-            Capability.ORIGIN_SSL,
-            Capability.ANALYTICS,
-            Capability.HTTPS_REDIRECT,
-            Capability.HSTS,
-            Capability.GZIP,
-            Capability.WEBSOCKETS,
-            Capability.REDIRECTS,
-            Capability.REQUEST_HEADERS,
-            Capability.RESPONSE_HEADERS,
-            Capability.CORS,
-            Capability.CACHE_MODE,
-            Capability.BROWSER_TTL,
-            Capability.STALE_WHILE_REVALIDATE,
-            Capability.CACHE_KEY_QUERY,
-        }
-    )
-    OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
-        Capability.SAN_CERTIFICATE: ("san_certs",),
-        Capability.SNI_CERTIFICATE: ("enrollment_template", "default_certificates"),
-        Capability.SHARED_CERTIFICATE: ("shared_edge_hostname",),
-        Capability.LOG_DELIVERY: ("log_bucket",),
-        Capability.HTTP3: ("http3",),
-    }
+    SUPPORTS: ClassVar[frozenset[Capability]] = capabilities.SUPPORTS
+    OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = capabilities.OPTIONAL
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         """Read the options.
@@ -232,14 +204,10 @@ class AkamaiProvider(ObjectProvider[None, Property]):
         self._drop_certificates({*own_certificates(service.spec), *had})
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
-        """Evict or invalidate content. Akamai can't purge patterns, so they purge everything."""
+        """Evict or invalidate content."""
         found = self.existing(service, known)
-        urls = purged_urls(service.spec, purge.urls)
-        if urls is None:
-            cp_code = self._properties.existing_cp_code(service, found)
-            self._ccu.purge_cp_code(cp_code, hard=purge.hard)
-        else:
-            self._ccu.purge_urls(urls, hard=purge.hard)
+        cp_code = self._properties.existing_cp_code(service, found)
+        self._ccu.purge(scopes(service.spec, cp_code, purge), hard=purge.hard)
 
     def health(self) -> bool:
         """Return whether Akamai answers and accepts the credentials."""

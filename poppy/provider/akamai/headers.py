@@ -15,6 +15,7 @@ from poppy.provider.akamai.patterns import path_pattern
 
 _REQUEST = "modifyIncomingRequestHeader"
 _RESPONSE = "modifyOutgoingResponseHeader"
+_ORIGIN = "modifyIncomingResponseHeader"
 #: Fields that have a value of their own in an option, by behaviour and action; OTHER is for all
 #: others: https://techdocs.akamai.com/property-mgr/reference/ga-modify-incoming-request-header and
 #: https://techdocs.akamai.com/property-mgr/reference/ga-modify-outgoing-response-header.
@@ -33,6 +34,7 @@ STANDARD: Mapping[tuple[str, str], Sequence[str]] = {
     (_REQUEST, "Delete"): ("if-modified-since", "via"),
     (_RESPONSE, "Add"): (*_CONTENT, *_ACCESS_CONTROL, "edge-control"),
     (_RESPONSE, "Modify"): (*_CONTENT, *_ACCESS_CONTROL),
+    (_ORIGIN, "Modify"): ("cache-control", "content-type", "edge-control"),
     (_RESPONSE, "Delete"): (*_CONTENT, *_ACCESS_CONTROL, "expires"),
 }
 
@@ -88,6 +90,11 @@ def delete_response(name: str) -> Document:
 def set_response(name: str, value: str) -> Document:
     """Return a behaviour that replaces a field of what the client gets."""
     return _edit(_RESPONSE, "Modify", name, newHeaderValue=value, avoidDuplicateHeaders=True)
+
+
+def set_from_origin(name: str, value: str) -> Document:
+    """Return a behaviour that replaces a field of the origin's response, before it is kept."""
+    return _edit(_ORIGIN, "Modify", name, newHeaderValue=value, avoidDuplicateHeaders=True)
 
 
 def add_response(name: str, value: str) -> Document:

@@ -28,11 +28,9 @@ CLIENT: Document = {
     "name": "requestType",
     "options": {"matchOperator": "IS", "value": "CLIENT_REQ"},
 }
-#: Requests that no restriction refuses.
-ADMITTED: Document = {
-    "name": "matchVariable",
-    "options": {"variableName": f"{_PREFIX}{DENIED}", "matchOperator": "IS_EMPTY"},
-}
+#: Operators of criteria for header fields and for variables.
+EXISTS, ABSENT = "EXISTS", "DOES_NOT_EXIST"
+EMPTY, NOT_EMPTY = "IS_EMPTY", "IS_NOT_EMPTY"
 
 
 def rule(
@@ -88,15 +86,23 @@ def protocol(value: str) -> Document:
     return {"name": "requestProtocol", "options": {"value": value}}
 
 
-def header(name: str, values: Sequence[str] = (), *, of: str = "requestHeader") -> Document:
-    """Return a criterion: a field has one of the values, or just exists without values.
+def header(
+    name: str,
+    values: Sequence[str] = (),
+    *,
+    operator: str = EXISTS,
+    of: str = "requestHeader",
+) -> Document:
+    """Return a criterion for a field.
 
     Args:
+        values: of which it must have one.
+        operator: without values: :data:`EXISTS` or :data:`ABSENT`.
         of: ``requestHeader`` or ``responseHeader``.
     """
     options: Document = {"headerName": name, "matchWildcardName": False}
     if not values:
-        return {"name": of, "options": {**options, "matchOperator": "EXISTS"}}
+        return {"name": of, "options": {**options, "matchOperator": operator}}
     options |= {
         "matchOperator": "IS_ONE_OF",
         "values": list(values),
@@ -120,7 +126,22 @@ def regular(text: str, regex: str) -> Document:
 
 def variable(name: str) -> str:
     """Return a reference to one of Poppy's variables."""
-    return "{{user." + _PREFIX + name + "}}"
+    return "{{user." + variable_name(name) + "}}"
+
+
+def variable_name(name: str) -> str:
+    """Return the whole name of one of Poppy's variables."""
+    return _PREFIX + name
+
+
+def if_variable(name: str, operator: str) -> Document:
+    """Return a criterion: a variable is :data:`EMPTY` or :data:`NOT_EMPTY`."""
+    options = {"variableName": variable_name(name), "matchOperator": operator}
+    return {"name": "matchVariable", "options": options}
+
+
+#: Requests that no restriction refuses.
+ADMITTED: Document = if_variable(DENIED, EMPTY)
 
 
 def assign(name: str, text: str, transform: str = "NONE", **options: Any) -> Document:
@@ -144,8 +165,14 @@ def assign(name: str, text: str, transform: str = "NONE", **options: Any) -> Doc
     )
 
 
-def substitute(name: str, text: str, regex: str, replacement: str) -> Document:
-    """Return a behaviour that sets a variable to a text in which the first match is replaced."""
+def substitute(
+    name: str, text: str, regex: str, replacement: str, *, every: bool = False
+) -> Document:
+    """Return a behaviour that sets a variable to a text in which a match is replaced.
+
+    Args:
+        every: whether all matches are, and not just the first.
+    """
     return assign(
         name,
         text,
@@ -153,18 +180,24 @@ def substitute(name: str, text: str, regex: str, replacement: str) -> Document:
         regex=regex,
         replacement=replacement,
         caseSensitive=True,
-        globalSubstitution=False,
+        globalSubstitution=every,
     )
 
 
-def extract(name: str, field: str) -> Document:
-    """Return a behaviour that sets a variable to a field of the client's request."""
+def extract(name: str, field: str, *, of_response: bool = False) -> Document:
+    """Return a behaviour that sets a variable to a field of the client's request.
+
+    Args:
+        of_response: whether it is a field of the origin's response instead.
+    """
+    place = "RESPONSE_HEADER" if of_response else "CLIENT_REQUEST_HEADER"
+    option = "responseHeaderName" if of_response else "headerName"
     return behavior(
         "setVariable",
-        variableName=_PREFIX + name,
+        {option: field},
+        variableName=variable_name(name),
         valueSource="EXTRACT",
-        extractLocation="CLIENT_REQUEST_HEADER",
-        headerName=field,
+        extractLocation=place,
         transform="NONE",
     )
 

@@ -6,6 +6,7 @@ top, and a matching rule overrides earlier ones. So path rules are sorted by spe
 specific last.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from poppy.common.errors import PermanentError
 from poppy.model import headers
 from poppy.model.names import address
 from poppy.model.specs import Origin, ServiceSpec
-from poppy.provider.akamai import access, answers, caching, delivery
+from poppy.provider.akamai import access, answers, caching, delivery, origins, tags
 from poppy.provider.akamai import headers as fields
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.parts import behavior, paths, rule, with_variables
@@ -33,6 +34,8 @@ _LARGE_FILES = {
     "maximumSize": "323GB",
     "useVersioning": True,
 }
+#: IDs of security configurations in Application Security.
+_CONFIGURATION = re.compile("[1-9][0-9]{0,9}")
 
 
 class Settings(NamedTuple):
@@ -79,7 +82,13 @@ def check(spec: ServiceSpec, settings: Settings) -> None:
         path_pattern(path)
     for part in (caching, fields, answers):
         part.check(spec)
+    origins.check(spec, secure=secure)
     access.denials(spec)
+    if spec.waf and not _CONFIGURATION.fullmatch(spec.waf.policy):
+        raise PermanentError(
+            f"waf.policy {spec.waf.policy[:80]!r}: Akamai's IDs of security configurations are "
+            "numbers"
+        )
 
 
 def _check_origin(origin: Origin, secure: bool, settings: Settings) -> None:
@@ -102,6 +111,7 @@ def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
         rule("Untrusted request headers", behaviors=_distrust()),
         rule("Origins", children=_origins(spec, settings)),
         rule("Caching", children=caching.rules(spec)),
+        *tags.rules(cp_code),
         *access.restrictions(spec),
         *fields.changes(spec),
         *delivery.rules(spec),
@@ -131,6 +141,10 @@ def _delivery(spec: ServiceSpec, settings: Settings) -> list[Document]:
     """Return the optional behaviours of all paths."""
     secure = _secure(spec)
     found = [behavior("largeFileOptimization", _LARGE_FILES)] if settings.large_files else []
+    if spec.waf:
+        # https://techdocs.akamai.com/property-mgr/reference/ga-web-application-firewall
+        configuration = {"configId": int(spec.waf.policy)}
+        found.append(behavior("webApplicationFirewall", firewallConfiguration=configuration))
     # Akamai accepts these only in secure properties.
     if secure and settings.http2:
         found.append(behavior("http2"))
@@ -204,7 +218,11 @@ def _origins(spec: ServiceSpec, settings: Settings) -> list[Document]:
     for number, pattern in enumerate(ranked):
         origin = by_pattern[pattern]
         others = [other for other in ranked[number + 1 :] if overlap(pattern, other)]
-        behaviors = [_origin(origin, settings), *_protocol(origin, settings)]
+        behaviors = [
+            _origin(origin, settings),
+            *_protocol(origin, settings),
+            *origins.options(origin),
+        ]
         rules.append(rule(f"{origin.origin} {pattern}", paths([pattern], others), behaviors))
     return rules
 

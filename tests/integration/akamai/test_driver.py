@@ -147,12 +147,14 @@ def test_many_paths_are_purged_together(akamai: Akamai, provider: AkamaiProvider
     known = known_from(settle(provider, service))
     provider.purge(service, known, Purge("/a", True, ("/b",)))
     provider.purge(service, known, Purge("/a", True, ("/b*",)))
-    (_action, kind, _network, urls), (_action, whole, _network, _codes) = akamai.edge.purges
-    assert (kind, whole) == ("url", "cpcode")
+    kinds = [kind for _action, kind, _network, _objects in akamai.edge.purges]
+    assert kinds == ["url", "tag", "cpcode"]
+    urls, tags = (objects for _action, _kind, _network, objects in akamai.edge.purges[:2])
     assert [url.rpartition("/")[2] for url in urls] == ["a", "b"]
+    assert [tag.rpartition("/")[2] for tag in tags] == ["a", "b"]
 
 
-@pytest.mark.parametrize("url", [None, "/images/*"])
+@pytest.mark.parametrize("url", [None, "/images/*.png"])
 def test_all_and_patterns_are_purged_by_the_services_cp_code(
     akamai: Akamai, provider: AkamaiProvider, url: str | None
 ) -> None:

@@ -45,8 +45,15 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
             "test_a_contract_without_default_certificates_is_named",
         ),
         "The CNAME of a default": ("test_the_cname_also_proves_ownership",),
-        "A purge by URL": ("promise:purge-query", "promise:purge-path"),
-        "A purge by cache tag": ("none: the driver has no purges by tag",),
+        "A purge by URL": ("promise:purge-query",),
+        "A purge by cache tag": ("test_tags_of_a_purge_belong_to_the_service",),
+        "The tags of all behaviours": (
+            "promise:purge-tag",
+            "promise:purge-directory",
+            "test_the_double_refuses_other_tags",
+        ),
+        "``modifyIncomingResponseHeader`` changes": ("promise:purge-key",),
+        "A secure property has no": ("test_a_shield_of_a_secure_property_has_no_location",),
         "Renewals of default certificates": ("test_renewals_need_the_cname",),
     },
     "cloudfront": {

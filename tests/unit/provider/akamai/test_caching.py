@@ -10,7 +10,6 @@ from poppy.common.errors import PermanentError
 from poppy.model.document.caching import CacheKey
 from poppy.model.specs import Caching, Rule
 from poppy.provider.akamai import rules
-from poppy.provider.akamai.ccu import purged_urls
 from tests.real import akamai_rules
 from tests.real.akamai_caching import kept
 from tests.real.akamai_interpreter import Client, outcome
@@ -193,13 +192,6 @@ def test_the_origin_gets_the_parameters_that_count(query: Any, left: str) -> Non
     assert akamai_rules.errors(tree, [17]) == []
     rewritten = outcome(tree, client)["rewriteUrl"]["targetUrl"]
     assert client.variables.filled(rewritten) == f"/a{left}"
-
-
-def test_a_url_with_another_cache_key_is_purged_with_the_whole_service() -> None:
-    plain = spec(caching=(entry("/*"),))
-    assert purged_urls(plain, ["/a"]) == [f"http://{plain.domains[0].domain}/a"]
-    keyed = spec(caching=(entry("/*", key=CacheKey("none")),))
-    assert purged_urls(keyed, ["/a"]) is None
 
 
 @pytest.mark.parametrize(

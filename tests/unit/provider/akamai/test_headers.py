@@ -84,16 +84,16 @@ def test_each_entry_removes_first_and_then_sets_and_adds() -> None:
         request=RequestChanges({"X-D": "3"}, ("X-E",)),
     )
     found = changed(entry)
-    assert [it["action"] for it in found[RESPONSE]] == ["DELETE", "MODIFY", "ADD"]
+    assert [it["action"] for it in found[RESPONSE][-3:]] == ["DELETE", "MODIFY", "ADD"]
     assert [it["customHeaderName"] for it in found[REQUEST][-2:]] == ["X-E", "X-D"]
 
 
 def test_an_entry_is_for_its_paths() -> None:
     paths = (PathRule("a", "/a/*"), PathRule("b", "/b"))
     entry = HeaderRules("some", paths, response=ResponseChanges(remove=("Server",)))
-    assert {
-        path: RESPONSE in changed(entry, path=path) for path in ("/a/x", "/b", "/c", "/ab")
-    } == {"/a/x": True, "/b": True, "/c": False, "/ab": False}
+    for path, applies in (("/a/x", True), ("/b", True), ("/c", False), ("/ab", False)):
+        removed = [it["customHeaderName"] for it in changed(entry, path=path)[RESPONSE]]
+        assert ("Server" in removed) == applies, path
 
 
 @pytest.mark.parametrize(
