@@ -13,8 +13,10 @@ from poppy.distributed_task.failover import AGAIN, TRIES, Failover, Pace, Watch,
 from poppy.model.membership import Worker
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.storage.audits import AuditStore
 from poppy.testing.builders import NOW, make_flavor, make_service, make_spec
 from poppy.testing.edge_outages import Edge
+from tests.unit.distributed_task.memory import Documents
 
 PACE = Pace(down_after=3, up_after=4, rate=1e6)
 FLAVOR = make_flavor(providers=("a", "b", "c"))
@@ -157,6 +159,7 @@ class Store:
         self.services = self
         self.flavors = SimpleNamespace(list=lambda: [FLAVOR])
         self.operations = History()
+        self.documents = Documents()
 
     def get(self, _project_id, service_id):
         if service_id not in self.found:
@@ -201,6 +204,7 @@ def test_all_affected_services_fail_over_and_back():
     first.act(threading.Event())
     assert len(store.submitted) == 4
     assert not any(avoided(service) for service in store.found.values())
+    assert set(AuditStore(store.documents).get().requested) == {"a"}
 
 
 def test_only_the_first_worker_acts():

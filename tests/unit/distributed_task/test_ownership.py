@@ -13,23 +13,11 @@ from poppy.model.dns_records import Purpose, RecordStatus, ownership_record, own
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.model.specs import Domain
 from poppy.storage.domains import Claim
-from poppy.storage.queries import Document, DocumentStore
+from poppy.storage.queries import Document
 from poppy.testing.builders import PROJECT_ID, make_service, make_spec
+from tests.unit.distributed_task.memory import Documents
 
 DOMAIN = "www.example.com"
-
-
-class Documents(DocumentStore):
-    def __init__(self):
-        self.stored = Document(None, 0)
-
-    def get(self, name):
-        return self.stored
-
-    def put(self, name, content, version):
-        if version != self.stored.version:
-            raise errors.Changed(name)
-        self.stored = Document(content, version + 1)
 
 
 class Storage:
