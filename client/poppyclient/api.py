@@ -3,7 +3,7 @@
 
 import urllib.parse
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -30,8 +30,10 @@ class Client:
 
     # Services.
 
-    def services(self, limit: int | None = None, **filters: str | None) -> Iterator[Document]:
-        """Yield services, oldest first, at most ``limit``; filter by ``status`` or ``domain``."""
+    def services(
+        self, limit: int | None = None, **filters: str | Sequence[str] | None
+    ) -> Iterator[Document]:
+        """Yield services, at most ``limit``; ``filters`` are parameters of the API."""
         asked = {name: value for name, value in filters.items() if value}
         return self._pages("services", "/services", limit, asked)
 
@@ -55,7 +57,7 @@ class Client:
             except Refused as refused:
                 if refused.status != HTTPStatus.BAD_REQUEST:  # 400: not a valid domain
                     raise
-        named = [str(entry["id"]) for entry in self.services() if entry["name"] == text]
+        named = [str(entry["id"]) for entry in self.services(name=text) if entry["name"] == text]
         if len(named) > 1:
             raise exceptions.CommandError(
                 f"{len(named)} services are named '{text}': {', '.join(named)}"
@@ -228,7 +230,7 @@ class Client:
         key: str,
         path: str,
         limit: int | None,
-        query: Mapping[str, str],
+        query: Mapping[str, str | Sequence[str]],
         page_size: int = _PAGE,
     ) -> Iterator[Document]:
         marker: dict[str, str] = {}
@@ -260,7 +262,7 @@ class Client:
         path: str,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str | list[str]] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
     ) -> Answer:
         return checked(self._connection.send(method, path, body, headers, query))
 

@@ -7,7 +7,7 @@ Idempotent requests are retried for a while if the response is lost or the serve
 import html
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -87,7 +87,7 @@ class Connection:
         path: str,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str | list[str]] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
     ) -> Answer:
         """Send a request, and retry it while that is safe and ``patience`` lasts.
 
@@ -128,7 +128,7 @@ class Connection:
         path: str,
         body: Any,
         headers: Mapping[str, str],
-        query: Mapping[str, str | list[str]] | None,
+        query: Mapping[str, str | Sequence[str]] | None,
         repeated: bool,
     ) -> Answer:
         options: dict[str, Any] = {} if body is None else {"json": body}

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from poppy.common import errors
-from poppy.manager import admin_search, requirements
+from poppy.manager import listing, requirements
 from poppy.manager import patch as json_patch
 from poppy.manager.assets import check_deployed
 from poppy.manager.change_pipeline import Change, Changes, Check, check_settled, with_status
 from poppy.manager.dry_run import Plan, Planner
+from poppy.manager.listing import Query
 from poppy.manager.log_delivery import LogDelivery
 from poppy.model import ids, validation
 from poppy.model.limits import DocumentLimits
@@ -19,10 +20,12 @@ from poppy.model.services import Service, Status
 from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
+from poppy.storage.selection import ServicePage
 from poppy.storage.services import IdempotencyKey
 
 #: How many of the latest operations of a service are searched for waiting ones.
 _LATEST = 100
+_EVERYTHING = Query()
 
 
 class ServicesManager:
@@ -154,38 +157,10 @@ class ServicesManager:
         return self._storage.services.get(project_id, service_id)
 
     def list(
-        self,
-        project_id: str,
-        marker: str | None,
-        limit: int,
-        status: str | None = None,
-        domain: str | None = None,
-    ) -> Sequence[Service]:
-        """Return at most ``limit`` services after ``marker``, oldest first.
-
-        Args:
-            project_id: the project.
-            marker: the id of the last service of the previous page.
-            limit: the maximum number of services.
-            status: only services with this status.
-            domain: only the service with this domain.
-
-        Raises:
-            InvalidRequest: the status is unknown, or the domain is invalid.
-        """
-        wanted = None if status is None else admin_search.status_of(status)
-        if domain is None:
-            return self._storage.services.list(project_id, marker, limit, wanted)
-        try:
-            found = self._storage.queries.by_claim(admin_search.host(domain, "domain"))
-        except errors.NotFound:
-            return []
-        matches = (
-            found.project_id == project_id
-            and found.service_id > (marker or "")
-            and wanted in (None, found.status)
-        )
-        return [found] if matches else []
+        self, project_id: str, marker: str | None, limit: int, query: Query = _EVERYTHING
+    ) -> ServicePage:
+        """Return a page of the project's services; see :func:`poppy.manager.listing.services`."""
+        return listing.services(self._storage, project_id, marker, limit, query)
 
     def update(
         self,

@@ -121,6 +121,81 @@ def test_tenant_list_is_filtered_by_domain(api):
     assert listed(api, "domain=nobodys.example.com") == []
 
 
+def follow_pages(api, url):
+    """Return the names of the services on each page of a tenant's list."""
+    pages = []
+    while url:
+        answer = api.call("GET", url)
+        assert answer.status_code == 200, answer.text
+        pages.append([service["name"] for service in answer.json["services"]])
+        links = [link["href"] for link in answer.json["links"]]
+        url = links[0].removeprefix("http://localhost") if links else ""
+    return pages
+
+
+def test_tenant_list_is_filtered_and_sorted_by_its_parameters(api):
+    tags = (["prod", "a&b"], ["prod"], ["test", "a&b"], ["a&b", "prod", "x"])
+    for number, some in enumerate(tags):
+        api.create(f"n{number}.example.com", name=f"site {3 - number}", tags=some)
+    api.create("plain.example.com", name="site 9")
+    for query, pages in (
+        ("name=site%203", [["site 3"]]),
+        ("name=site", [[]]),
+        ("tag=prod&tag=a%26b", [["site 3", "site 0"]]),
+        ("tag=prod&tag=a%26b&limit=1", [["site 3"], ["site 0"], []]),
+        ("tag=prod&sort=name&limit=2", [["site 0", "site 2"], ["site 3"]]),
+        ("sort=created_at&tag=test", [["site 1"]]),
+        (
+            "sort=status,created_at:desc&limit=5",
+            [["site 9", *(f"site {n}" for n in range(4))], []],
+        ),
+        ("flavor_id=no-such", [[]]),
+        ("domain=n1.example.com&tag=prod", [["site 2"]]),
+        ("domain=n1.example.com&tag=test", [[]]),
+        ("status=deployed&tag=prod", [[]]),
+    ):
+        assert follow_pages(api, f"/v1.0/services?{query}") == pages, query
+
+
+def test_a_patch_changes_tags_and_shows_in_lists(api):
+    path = api.create(tags=["a"])
+    api.deploy(path)
+    for patch, tags in (
+        ([{"op": "add", "path": "/tags/-", "value": "b"}], ["a", "b"]),
+        ([{"op": "remove", "path": "/tags/0"}], ["b"]),
+        ([{"op": "remove", "path": "/tags"}], None),
+    ):
+        assert api.call("PATCH", path, patch).status_code == 202
+        api.deploy(path)
+        assert api.call("GET", path).json.get("tags") == tags
+        assert len(listed(api, "tag=b")) == (tags is not None)
+    patch = [{"op": "add", "path": "/tags", "value": ["a", "a"]}]
+    answer = api.call("PATCH", path, patch)
+    assert answer.status_code == 400
+    assert "[tags]-has an entry more than once" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("sort=size", "The sort key 'size' is none of created_at, name, status, updated_at"),
+        ("sort=", "The sort key '' is none of"),
+        ("sort=name:up", "The sort key 'name:up' is none of"),
+        ("sort=name,name:desc", "The sort key 'name' is given more than once"),
+        ("sort=name&sort=status", "'sort' is given more than once"),
+        ("name=a&name=b", "'name' is given more than once"),
+        ("tag=", "The tag '' has not 1..64 characters"),
+        ("tag=" + "a" * 65, "has not 1..64 characters"),
+        ("&".join(f"tag={n}" for n in range(21)), "'tag' may be given up to 20 times"),
+        ("sort=name&marker=00000000-0000-4000-8000-000000000000", "is not in the list"),
+    ],
+)
+def test_an_invalid_filter_is_named(shared_api, query, message):
+    answer = shared_api.call("GET", f"/v1.0/services?{query}")
+    assert answer.status_code == 400
+    assert message in answer.json["message"]
+
+
 @pytest.mark.parametrize("query", ["status=nosuch", "status=", "domain=", "domain=a%20b"])
 def test_invalid_list_filter_is_refused(shared_api, query):
     assert shared_api.call("GET", f"/v1.0/services?{query}").status_code == 400

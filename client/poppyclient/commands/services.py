@@ -57,6 +57,19 @@ class List(base.Base, command.Lister):
         parser.add_argument(
             "--domain", metavar="<domain>", help="Only the service with this domain"
         )
+        parser.add_argument("--name", metavar="<name>", help="Only services with this name")
+        parser.add_argument("--flavor", metavar="<flavor>", help="Only services with this flavor")
+        parser.add_argument(
+            "--tag",
+            metavar="<tag>",
+            action="append",
+            help="Only services with this tag; may be repeated: with all of them",
+        )
+        parser.add_argument(
+            "--sort",
+            metavar="<key>[:asc|:desc],...",
+            help="Order by created_at (default), name, status or updated_at",
+        )
         parser.add_argument(
             "--limit", type=base.positive, metavar="<number>", help="Maximum number; default: all"
         )
@@ -65,7 +78,13 @@ class List(base.Base, command.Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Rows:
         """List the services."""
         found = self.client.services(
-            parsed_args.limit, status=parsed_args.status, domain=parsed_args.domain
+            parsed_args.limit,
+            status=parsed_args.status,
+            domain=parsed_args.domain,
+            name=parsed_args.name,
+            flavor_id=parsed_args.flavor,
+            tag=parsed_args.tag,
+            sort=parsed_args.sort,
         )
         return (
             ("ID", "Name", "Status", "Flavor", "Domains", "Access URLs"),

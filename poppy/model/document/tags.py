@@ -4,8 +4,9 @@
 from poppy.model.schema_parts import Schema, text
 
 MAX_TAGS = 20
+MAX_TAG = 64  #: Characters.
 
-TAG: Schema = text("A tag.", 1, 64)
+TAG: Schema = text("A tag.", 1, MAX_TAG)
 
 TAGS: Schema = {
     "description": "Tags by which services can be listed; edges don't know them.",

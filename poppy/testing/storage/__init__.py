@@ -37,6 +37,7 @@ _PARTS = (
         "queue",
         "removal",
         "runs",
+        "selecting",
         "services",
     ),
     *("submissions", "superseding", "turns"),
@@ -59,6 +60,7 @@ from poppy.testing.storage.queries import QueriesContract  # noqa: E402
 from poppy.testing.storage.queue import QueueContract  # noqa: E402
 from poppy.testing.storage.removal import RemovalContract, StoreContract  # noqa: E402
 from poppy.testing.storage.runs import RunContract  # noqa: E402
+from poppy.testing.storage.selecting import SelectionContract  # noqa: E402
 from poppy.testing.storage.services import ServiceContract  # noqa: E402
 from poppy.testing.storage.submissions import SubmissionContract  # noqa: E402
 from poppy.testing.storage.superseding import SupersedingContract  # noqa: E402
@@ -80,6 +82,7 @@ class StorageContract(
     OvertakingContract,
     MembershipContract,
     ListingContract,
+    SelectionContract,
     RemovalContract,
     StoreContract,
     QueriesContract,

@@ -19,6 +19,7 @@ from poppy.model.operations import Operation, Purge, State, Step
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import Domain
+from poppy.storage.selection import ServicePage
 from poppy.transport.pecan.routing import VERSION
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -105,18 +106,18 @@ def service_href(service_id: str, base: str) -> str:
 
 
 def services(
-    page: Sequence[Service], limit: int, base: str, filters: Mapping[str, str]
+    page: ServicePage, limit: int, base: str, query: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
-    """Render a page of services, with a link to the next page if this one is full.
+    """Render a page of services, with a link to the next page if there is one.
 
     Args:
-        filters: the request's filters, to repeat in the link.
+        query: the request's filters and order, to repeat in the link.
     """
     links = []
-    if len(page) >= limit:
-        query = urllib.parse.urlencode({"marker": page[-1].service_id, "limit": limit, **filters})
-        links.append(_link(f"{base}/services?{query}", "next"))
-    return {"services": [service(entry, base) for entry in page], "links": links}
+    if page.marker is not None:
+        pairs = [("marker", page.marker), ("limit", str(limit)), *query]
+        links.append(_link(f"{base}/services?{urllib.parse.urlencode(pairs)}", "next"))
+    return {"services": [service(entry, base) for entry in page.services], "links": links}
 
 
 def service(entry: Service, base: str) -> dict[str, Any]:

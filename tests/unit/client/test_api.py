@@ -39,6 +39,13 @@ def test_a_limit_bounds_what_is_requested(client):
     assert asked(client) == [{"limit": "2"}, {"marker": "17/1", "limit": "1"}]
 
 
+def test_the_next_page_has_the_same_filters(client):
+    found = client.services(name=None, tag=["a", "b"], sort="name:desc")
+    assert [it["id"] for it in found] == ["1", "2"]
+    filters = {"tag": ["a", "b"], "sort": "name:desc"}
+    assert asked(client) == [filters, {**filters, "marker": "17/1"}]
+
+
 def test_an_older_server_lists_open_operations_without_links(client):
     client._request = mock.Mock(return_value=mock.Mock(document={"operations": [{"id": "1"}]}))
     assert client.open_operations(provider="cdn", state=None) == [{"id": "1"}]

@@ -4,11 +4,14 @@
 from collections.abc import Callable
 from http import HTTPStatus
 
+from poppy.manager.listing import Query
 from poppy.model import schemas
+from poppy.model.document.tags import MAX_TAGS, TAG
 from poppy.model.schema_parts import Schema
 from poppy.model.services import Service, Status
 from poppy.policies.base import MEMBER, READER, project_rule
 from poppy.provider.base import Metric
+from poppy.storage.selection import MAX_READ, SORT_KEYS
 from poppy.transport.pecan import views
 from poppy.transport.pecan.conditional import precondition, reply_tagged
 from poppy.transport.pecan.controllers.base import API, Settings, accepted, marker_of, uuid
@@ -36,14 +39,17 @@ from poppy.transport.pecan.routes import (
 
 DEFAULT_LIMIT = 10
 
+_FILTERS = ("status", "domain", "name", "flavor_id", "sort")
+_SORT = "|".join(SORT_KEYS)
+
 
 def _list(api: API, request: Request) -> Response:
     limit = integer(request, "limit", DEFAULT_LIMIT, api.settings.max_services_per_page)
     after = marker_of(request)
-    filters = {name: parameter(request, name) for name in ("status", "domain")}
-    given = {name: text for name, text in filters.items() if text is not None}
-    found = api.manager.services.list(request.project_id, after, limit, **given)
-    return reply_tagged(request, views.services(found, limit, request.base_url, given))
+    filters = {name: parameter(request, name) for name in _FILTERS}
+    query = Query(**filters, tags=request.GET.getall("tag"))
+    found = api.manager.services.list(request.project_id, after, limit, query)
+    return reply_tagged(request, views.services(found, limit, request.base_url, query.pairs))
 
 
 def _get(api: API, request: Request, service_id: str) -> Response:
@@ -153,7 +159,35 @@ ROUTES = (
                 ),
                 Parameter("status", "List only services with this status.", _STATUS),
                 Parameter("domain", "List only the service with this domain.", answers.TEXT),
+                Parameter(
+                    "name",
+                    "List only services with exactly this name.",
+                    answers.TEXT,
+                    "my web site",
+                ),
+                Parameter("flavor_id", "List only services with this flavor.", answers.TEXT),
+                Parameter(
+                    "tag",
+                    "List only services with this tag. If it is repeated, with all of them.",
+                    {"type": "array", "maxItems": MAX_TAGS, "items": TAG},
+                    example=["prod"],
+                ),
+                Parameter(
+                    "sort",
+                    "Sort by these keys, separated by commas; by default by created_at. 400 if "
+                    f"the project has more than {MAX_READ} services, or if the service of the "
+                    "marker has left the list.",
+                    {
+                        "type": "string",
+                        "pattern": f"^(?:{_SORT})(?::asc|:desc)?"
+                        f"(?:,(?:{_SORT})(?::asc|:desc)?){{0,3}}$(?!\\n)",
+                    },
+                    example="name,updated_at:desc",
+                ),
             ),
+            description="For name, flavor_id and tag, a request reads at most "
+            f"{MAX_READ} services. So a page may be short, even empty, though a link to the next "
+            "one is there.",
             answers={
                 HTTPStatus.OK: Answer(
                     "A page of services.",
