@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs of Go modules, each built once into the user's cache."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -36,6 +37,27 @@ def programs(module: str, version: str, commands: Sequence[str]) -> Path:
             )
 
     return fetched.directory(name, build)
+
+
+def program(source: Path) -> str:
+    """Return the path of a program, built first if its sources have changed.
+
+    Skip the test if it can't be built, as for :func:`programs`.
+
+    Args:
+        source: the directory of its module, whose name is that of the program.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(source.iterdir()):
+        digest.update(file.read_bytes())
+
+    def build(target: Path) -> None:
+        command = [_go(), "build", "-C", str(source), "-o", str(target / source.name), "."]
+        problem = fetched.problem(command, target, CGO_ENABLED="0")
+        if problem:
+            unavailable(f"Go could not build {source.name} ({problem})", "let Go reach a proxy")
+
+    return str(fetched.directory(f"{source.name}-{digest.hexdigest()[:16]}", build) / source.name)
 
 
 def _go() -> str:
