@@ -220,6 +220,13 @@ LIMITS_OPTS = (
         help="Maximum error pages of a service.",
     ),
     cfg.IntOpt(
+        "max_signed_url_rules",
+        default=100,
+        min=1,
+        max=10000,
+        help="Maximum rules of signed_urls of a service. Without rules, it counts as one rule.",
+    ),
+    cfg.IntOpt(
         "max_rules",
         default=200,
         min=2,

@@ -19,6 +19,7 @@ class DocumentLimits(NamedTuple):
         redirects: number of redirects.
         header_rules: total rules of all entries of ``headers``; an entry without rules is one.
         error_pages: number of error pages.
+        signed_url_rules: rules of ``signed_urls``.
     """
 
     origin_rules: int = 100
@@ -29,6 +30,7 @@ class DocumentLimits(NamedTuple):
     redirects: int = 100
     header_rules: int = 100
     error_pages: int = 20
+    signed_url_rules: int = 100
 
     @classmethod
     def of(cls, options: Any) -> Self:
@@ -42,6 +44,7 @@ class DocumentLimits(NamedTuple):
             redirects=options.max_redirects,
             header_rules=options.max_header_rules,
             error_pages=options.max_error_pages,
+            signed_url_rules=options.max_signed_url_rules,
         )
 
     @property
@@ -63,3 +66,8 @@ class DocumentLimits(NamedTuple):
             "error_pages": self.error_pages,
         }
         return {name: min(most, self.rules) for name, most in kinds.items()}
+
+    @property
+    def by_object(self) -> dict[str, int]:
+        """The maximum rules of each object of the document that has some."""
+        return {"signed_urls": min(self.signed_url_rules, self.rules)}

@@ -216,6 +216,8 @@ def _optional(limits: DocumentLimits) -> Schema:
         rules = properties[name]["items"]["properties"].get("rules")
         if rules is not None:
             rules["maxItems"] = most
+    for name, most in limits.by_object.items():
+        properties[name]["properties"]["rules"]["maxItems"] = most
     return properties
 
 

@@ -182,10 +182,12 @@ def _check_counts(document: object, limits: DocumentLimits) -> None:
 
     An entry without rules counts as one, for its default rule.
     """
-    most_by_list = limits.by_list | limits.by_optional_list
+    most_by_list = limits.by_list | limits.by_optional_list | limits.by_object
     counts = dict.fromkeys(most_by_list, 0)
     for name in counts if isinstance(document, Mapping) else ():
         entries = document.get(name)  # type: ignore[attr-defined]
+        if isinstance(entries, Mapping):
+            entries = [entries]
         for entry in entries if isinstance(entries, list) else ():
             given = entry.get("rules") if isinstance(entry, Mapping) else None
             counts[name] += max(1, len(given)) if isinstance(given, list) else 1

@@ -3,6 +3,7 @@
 
 import pytest
 
+from tests.api.conftest import Api
 from tests.functional.harness import PROJECT
 
 LIMITS = "/v1.0/admin/limits"
@@ -48,6 +49,7 @@ def test_tenant_sees_the_quota_of_its_project(api):
     assert api.call("GET", "/v1.0/quota").json == {
         "services": {"limit": 20, "used": 0},
         "operations": {"limit": 500, "used": 0},
+        "rate": {"changes": [], "reads": []},
     }
     path = api.create("a.example.com")
     api.create("b.example.com", project="another")
@@ -57,6 +59,24 @@ def test_tenant_sees_the_quota_of_its_project(api):
     assert found["operations"]["used"] == 1
     api.deploy(path)
     assert api.call("GET", "/v1.0/quota").json["operations"]["used"] == 0
+
+
+def test_the_quota_has_the_limits_on_requests(tmp_path):
+    limits = {"max_changes_per_project": "2/hour", "max_reads_per_project": "100/minute; 5/hour"}
+    api = Api(tmp_path, {"drivers:transport:limits": limits})
+    try:
+        for project in (PROJECT, "another"):
+            api.call("POST", "/v1.0/services", {}, project=project, **{"X-Roles": "member"})
+        found = api.call("GET", "/v1.0/quota", **{"X-Roles": "member"}).json["rate"]
+    finally:
+        api.close()
+    assert found == {
+        "changes": [{"limit": 2, "seconds": 3600, "used": 1}],
+        "reads": [
+            {"limit": 100, "seconds": 60, "used": 1},
+            {"limit": 5, "seconds": 3600, "used": 1},
+        ],
+    }
 
 
 def test_services_have_times(api):

@@ -5,12 +5,15 @@ import datetime
 from typing import Any
 
 from poppy.common import errors
+from poppy.manager.listing import Query
 from poppy.model.capabilities import Capability
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Purge
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
+from poppy.storage import selection
+from poppy.storage.selection import ServicePage
 
 PROJECT = "1234"
 SERVICE_ID = "01890000-0000-7000-8000-000000000001"
@@ -106,12 +109,11 @@ class FakeServices:
         except KeyError:
             raise errors.NotFound(f"There is no service {service_id}") from None
 
-    def list(
-        self, project_id: str, marker: str | None, limit: int, **filters: str
-    ) -> list[Service]:
-        self._called("list", project_id, marker, limit, *sorted(filters.items()))
+    def list(self, project_id: str, marker: str | None, limit: int, query: Query) -> ServicePage:
+        self._called("list", project_id, marker, limit, *sorted(query.pairs))
         found = [entry for (owner, _), entry in self.found.items() if owner == project_id]
-        return [entry for entry in found if marker is None or entry.service_id > marker][:limit]
+        after = [entry for entry in found if marker is None or entry.service_id > marker]
+        return selection.full(after[:limit], limit)
 
     def update(
         self,

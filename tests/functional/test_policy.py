@@ -102,7 +102,7 @@ class TestTable:
     def test_route_with_an_unregistered_rule_is_an_error(self, conf):
         rules = [it for it in policies.list_rules() if it.name != "cdn:services:list"]
         policy = enforcer.Policy(conf, rules)
-        api = API(None, Settings(20, 65536, False), v1.routes())
+        api = API(None, Settings(20, 65536, False), v1.routes(), None)
         with pytest.raises(ConfigError, match="cdn:services:list is not registered"):
             ContextHook(api, None, policy)
 

@@ -15,8 +15,12 @@ class ShowQuota(base.Base, command.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
         """Show the quota."""
-        usage = self.client.quota().items()
-        return base.fields({name: _used(it) for name, it in usage})
+        quota = self.client.quota()
+        rates = {
+            name: base.Lines([_rate(it) for it in found])
+            for name, found in quota.pop("rate", {}).items()
+        }
+        return base.fields({name: _used(it) for name, it in quota.items()} | rates)
 
 
 class Show(base.Base, command.ShowOne):
@@ -47,6 +51,10 @@ class Set(base.Base):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Set the limit."""
         self.client.set_limit(parsed_args.project, parsed_args.limit)
+
+
+def _rate(rate: dict[str, Any]) -> str:
+    return f"{_used(rate)} in {rate['seconds']} s"
 
 
 def _used(usage: dict[str, Any]) -> str:

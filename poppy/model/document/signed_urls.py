@@ -42,7 +42,7 @@ class SignedURLs:
     ]
     rules: Annotated[
         tuple[PathRule, ...] | None,
-        {"description": "The paths, without a query; every path if empty.", "maxItems": 100},
+        {"description": "The paths, without a query; every path if empty."},
     ] = None
     query: Annotated[
         str | None,

@@ -91,7 +91,7 @@ def make(
         ruled += dashboard.ROUTES
     strategy, policy = auth.make(conf), Policy(conf, [*RULES, *rules(ruled)])
     rates = RateLimits(conf[LIMITS_GROUP], LIMITS_GROUP)
-    api = API(manager, settings, routes)
+    api = API(manager, settings, routes, rates)
     hooks = [ContextHook(api, strategy, policy, rates), ErrorHook()]
     application = _serve(conf, allowed, api, hooks)
     if conf.cors.allowed_origin:
@@ -100,7 +100,7 @@ def make(
         application = CORS(application, conf)
     application = Fields(application)
     if conf[DASHBOARD_GROUP].enabled:
-        shared = dashboard.Shared(conf, manager, settings, strategy, policy)
+        shared = dashboard.Shared(conf, manager, settings, strategy, policy, rates)
         application = dashboard.beside(
             application, shared, functools.partial(_serve, conf, allowed)
         )

@@ -72,6 +72,21 @@ class RateLimits:
         for item in found:
             self._limiter.hit(item, kind, project_id)
 
+    def usage(self, project_id: str) -> dict[str, list[dict[str, int]]]:
+        """Return the limits of ``changes`` and ``reads``, and what this process has counted.
+
+        Each limit has ``limit``, ``seconds`` and ``used``: requests in the last ``seconds``.
+        """
+        limits_by_kind = {"change": self._changes, "read": self._reads}
+        return {
+            f"{kind}s": [self._used(item, kind, project_id) for item in found]
+            for kind, found in limits_by_kind.items()
+        }
+
+    def _used(self, item: limits.RateLimitItem, kind: str, project_id: str) -> dict[str, int]:
+        _reset_at, left = self._limiter.get_window_stats(item, kind, project_id)
+        return {"limit": item.amount, "seconds": item.get_expiry(), "used": item.amount - left}
+
 
 def _parse(
     options: cfg.ConfigOpts.GroupAttr, group: str, name: str

@@ -218,12 +218,16 @@ def test_fields_of_the_edge_are_protected(direction: str, name: str) -> None:
 
 
 def test_the_limits_of_rules_apply() -> None:
-    limits = DocumentLimits(redirects=1, header_rules=2, error_pages=3)
+    limits = DocumentLimits(redirects=1, header_rules=2, error_pages=3, signed_url_rules=4)
     document = variant(ALL, "headers.0.rules", [*RULES, *RULES, *RULES])
+    key = {"id": "k", "secret": "0" * 32}
+    document = {**document, "signed_urls": {"keys": [key], "rules": RULES * 5}}
     assert breaches(document, lambda it: validation.service(it, TTL, limits=limits)) == (
         "[redirects]-may have 1 rule or fewer in all entries together, has 2",
         "[headers]-may have 2 rules or fewer in all entries together, has 3",
+        "[signed_urls]-may have 4 rules or fewer in all entries together, has 5",
     )
     properties = schemas.service(limits)["properties"]
     assert [properties[name]["maxItems"] for name in limits.by_optional_list] == [1, 2, 3]
+    assert properties["signed_urls"]["properties"]["rules"]["maxItems"] == 4
     assert properties["headers"]["items"]["properties"]["rules"]["maxItems"] == 2

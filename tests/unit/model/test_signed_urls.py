@@ -62,7 +62,11 @@ def test_documents_are_equal_if_their_fingerprints_are() -> None:
         ("keys", {"id": "s3cret"}, "[signed_urls][keys]-an object is not of type 'array'"),
         ("keys.0.id", "a.b", "[id]-the value has other characters than letters"),
         ("query", "a b", "[signed_urls][query]-the value has other characters than"),
-        ("rules", RULES * 101, "[signed_urls][rules]-may have 100 entries or fewer, has 101"),
+        (
+            "rules",
+            RULES * 101,
+            "[signed_urls]-may have 100 rules or fewer in all entries together, has 101",
+        ),
     ],
 )
 def test_the_schema_refuses_other_values_without_quoting_them(

@@ -12,6 +12,7 @@ from poppy.model import ids, names
 from poppy.model.limits import DocumentLimits
 from poppy.transport.pecan import views
 from poppy.transport.pecan.guesses import Guesses
+from poppy.transport.pecan.rate_limit import RateLimits
 from poppy.transport.pecan.request import Request, document, parameter
 from poppy.transport.pecan.response import Response, reply
 
@@ -45,11 +46,13 @@ class API:
 
     Attributes:
         routes: all routes that are served.
+        rates: the limits on requests.
     """
 
     manager: "Manager"
     settings: Settings
     routes: "Sequence[Route]"
+    rates: RateLimits
 
     @functools.cached_property
     def guesses(self) -> Guesses:

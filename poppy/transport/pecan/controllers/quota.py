@@ -13,12 +13,14 @@ from poppy.transport.pecan.routes import Answer, Route
 
 def _get(api: API, request: Request) -> Response:
     found = api.manager.limits.quota(request.project_id)
-    return reply({name: usage._asdict() for name, usage in found._asdict().items()})
+    document = {name: usage._asdict() for name, usage in found._asdict().items()}
+    return reply({**document, "rate": api.rates.usage(request.project_id)})
 
 
 _EXAMPLE = {
     "services": {"limit": 20, "used": 3},
     "operations": {"limit": 500, "used": 0},
+    "rate": {"changes": [{"limit": 600, "seconds": 60, "used": 1}], "reads": []},
 }
 
 ROUTES = (
@@ -29,7 +31,8 @@ ROUTES = (
         id="getQuota",
         summary="Show the limits of your project, and how much of them is used.",
         description="services: of the project. operations: unfinished ones; they are counted up "
-        "to the limit, or up to 500 if there is none.",
+        "to the limit, or up to 500 if there is none. rate: requests that may be made in some "
+        "seconds, for each limit; used is what the process that answers has counted.",
         answers={HTTPStatus.OK: Answer("The limits.", service_answers.QUOTA, _EXAMPLE)},
     ),
 )

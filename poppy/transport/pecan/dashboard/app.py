@@ -14,6 +14,7 @@ from poppy.transport.pecan.dashboard.rendering import PREFIX, ErrorPages, Render
 from poppy.transport.pecan.guesses import Guesses
 from poppy.transport.pecan.hooks import ContextHook
 from poppy.transport.pecan.options import DASHBOARD_GROUP
+from poppy.transport.pecan.rate_limit import RateLimits
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -49,6 +50,7 @@ class Shared(NamedTuple):
     settings: Settings
     strategy: Strategy
     policy: "Policy"
+    rates: RateLimits
 
 
 def beside(
@@ -68,7 +70,7 @@ def beside(
     renderer = Renderer(options.refresh)
     known = sessions.make(shared.conf, shared.strategy, shared.manager.sessions)
     context = login.LoginContext(known, shared.policy, options.session_lifetime, Guesses())
-    site = login.Site(shared.manager, shared.settings, ROUTES, renderer, context)
+    site = login.Site(shared.manager, shared.settings, ROUTES, shared.rates, renderer, context)
     hooks = [ContextHook(site, known, shared.policy), ErrorPages(renderer)]
     return Beside(api, Guarded(serve(site, hooks)))
 

@@ -62,6 +62,8 @@ def _stored() -> Schema:
         # Stored documents may exceed the limits of requests, such as after a limit is lowered.
         sent[name].pop("maxItems")
         sent[name]["items"]["properties"].get("rules", {}).pop("maxItems", None)
+    for name in limits.by_object:
+        sent[name]["properties"]["rules"].pop("maxItems")
     del sent["restrictions"]["items"]["properties"]["type"]
     return sent
 
@@ -229,7 +231,26 @@ _USAGE = answer(
     },
 )
 
-QUOTA = answer("Quota", {"services": _USAGE, "operations": _USAGE})
+_RATE = array(
+    answer(
+        "Rate",
+        {
+            "limit": {"type": "integer", "description": "Requests."},
+            "seconds": {"type": "integer", "description": "The time for which it applies."},
+            "used": {"type": "integer", "description": "Requests in this time so far."},
+        },
+    ),
+    "Each limit applies. Empty without one.",
+)
+
+QUOTA = answer(
+    "Quota",
+    {
+        "services": _USAGE,
+        "operations": _USAGE,
+        "rate": answer("Rates", {"changes": _RATE, "reads": _RATE}),
+    },
+)
 
 _POINTS = array(
     answer("Point", {"timestamp": TEXT, "count": {"type": "number"}}),
