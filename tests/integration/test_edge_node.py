@@ -646,6 +646,18 @@ class TestCacheKeys:
         monkeypatch.setattr(origin, "status", 404)
         assert self.fetches(node, origin, "/missing", "a", "b", "a", "") == [1, 2, 2, 3]
 
+    @pytest.mark.parametrize("cookie", ["lang = a; {}x", "lang=a{}x", "{}=; b={}; lang=a"])
+    def test_long_cookies_are_read_in_linear_time(
+        self, node: EdgeNode, origin: Origin, cookie: str
+    ) -> None:
+        node.serve(program(origin, caching=keyed(cookies=("lang",))))
+        spaces = " " * (50000 // cookie.count("{}"))
+        before = node.cpu_seconds("haproxy")
+        response, _ = node.get("one.example.com", "/", Cookie=cookie.replace("{}", spaces))
+        assert response.status == 200
+        assert node.cpu_seconds("haproxy") - before < 1
+        assert origin.cookies[-1].startswith("lang=a")
+
     def test_the_longest_keys_work(self, node: EdgeNode, origin: Origin) -> None:
         names = tuple(f"{digit}{'|' * 63}" for digit in range(10))
         query = {"only": [f"{number:064}" for number in range(50)]}

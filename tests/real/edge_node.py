@@ -25,6 +25,7 @@ from tests.real.nameserver import free_port
 from tests.real.process import descendants
 
 _START_TIMEOUT = 30.0
+_TICKS = os.sysconf("SC_CLK_TCK")
 _STOP_TIMEOUT = 10.0
 
 
@@ -157,6 +158,10 @@ class EdgeNode:
         """Return the resident bytes of a process and its children."""
         return sum(_resident(pid) for pid in _tree(self._processes[name].pid))
 
+    def cpu_seconds(self, name: str) -> float:
+        """Return the CPU time that a process and its children have used."""
+        return sum(_cpu_ticks(pid) for pid in _tree(self._processes[name].pid)) / _TICKS
+
     @property
     def pids(self) -> Sequence[int]:
         """All processes of the node."""
@@ -189,6 +194,12 @@ class EdgeNode:
 
 def _tree(pid: int) -> Sequence[int]:
     return [pid, *descendants(pid)]
+
+
+def _cpu_ticks(pid: int) -> int:
+    # proc_pid_stat(5): the name is in parentheses, and utime and stime are the fields 14 and 15.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def _resident(pid: int) -> int:
