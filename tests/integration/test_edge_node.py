@@ -20,6 +20,7 @@ from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model import headers, paths
 from poppy.model.document.caching import CacheKey, CacheOptions
 from poppy.model.document.error_pages import ErrorPage
+from poppy.model.document.paths import PathRule
 from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.edge import Prewarmed
 from poppy.model.purges import Purge
@@ -650,7 +651,9 @@ class TestCacheKeys:
     def test_long_cookies_are_read_in_linear_time(
         self, node: EdgeNode, origin: Origin, cookie: str
     ) -> None:
-        node.serve(program(origin, caching=keyed(cookies=("lang",))))
+        key = SigningKey("k1", Secret(text="0123456789abcdef" * 2))
+        signed = SignedURLs((key,), (PathRule("p", "/private/*"),))
+        node.serve(program(origin, caching=keyed(cookies=("lang",)), signed_urls=signed))
         spaces = " " * (50000 // cookie.count("{}"))
         before = node.cpu_seconds("haproxy")
         response, _ = node.get("one.example.com", "/", Cookie=cookie.replace("{}", spaces))

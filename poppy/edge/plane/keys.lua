@@ -43,11 +43,6 @@ local function add_fields(parts, fields, names)
   end
 end
 
--- In linear time: "(.-)%s*$" would try each space of a long run again and again.
-local function trimmed(text)
-  return text:match(".*%S", (text:match("^%s*()"))) or ""
-end
-
 -- The listed cookies, in the order of the list; those of one name in the order of the request.
 local function cookies_of(fields, names)
   local found = {}
@@ -55,9 +50,9 @@ local function cookies_of(fields, names)
     for pair in ((fields.cookie or {})[index] or ""):gmatch("[^;]+") do
       local cut = pair:find("=", 1, true)
       if cut then
-        local name = trimmed(pair:sub(1, cut - 1))
+        local name = policies.trimmed(pair:sub(1, cut - 1))
         found[name] = found[name] or {}
-        table.insert(found[name], name .. "=" .. trimmed(pair:sub(cut + 1)))
+        table.insert(found[name], name .. "=" .. policies.trimmed(pair:sub(cut + 1)))
       end
     end
   end

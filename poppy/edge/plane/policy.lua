@@ -287,11 +287,17 @@ local function asked_of(path, query, client)
   }
 end
 
+-- In linear time: "(.-)%s*$" would try each space of a long run again and again.
+local function trimmed(text)
+  return text:match(".*%S", (text:match("^%s*()"))) or ""
+end
+
 -- For the scripts that are loaded after this one.
 poppy_policies = {
   add_choice = add_choice, asked_of = asked_of, decoded = decoded, first_match = first_match,
   glob_matches = glob_matches, matches = matches, new_choices = new_choices,
-  pattern_of = pattern_of, policy_of = policy_of, readers = readers, unescaped = unescaped,
+  pattern_of = pattern_of, policy_of = policy_of, readers = readers, trimmed = trimmed,
+  unescaped = unescaped,
 }
 
 -- The entry for a request, or "refused". If this fails, the variable with the policy keeps it, and

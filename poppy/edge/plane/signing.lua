@@ -26,7 +26,8 @@ local function cut(text, separator, name)
   local value
   local kept = {}
   for part in text:gmatch("[^" .. separator .. "]+") do
-    local key, found = part:match("^%s*([^=]*)=?%s*(.-)%s*$")
+    local key, found = part:match("^%s*([^=]*)=?(.*)$")
+    found = policies.trimmed(found)
     if policies.unescaped(key) == name then
       value = value or found
     else
@@ -45,7 +46,7 @@ local function cut_cookie(txn, name)
   for _, line in pairs(txn.http:req_get_headers()["cookie"]) do
     local found, rest = cut(line, ";", name)
     value = value or found
-    lines[#lines + 1] = rest:match("^%s*(.-)%s*$")
+    lines[#lines + 1] = policies.trimmed(rest)
   end
   if value then
     txn.http:req_del_header("cookie")
