@@ -79,8 +79,8 @@ def _selection(query: Query) -> Selection:
 def _order(text: str) -> tuple[Order, ...]:
     order: list[Order] = []
     for part in text.split(",", len(SORT_KEYS)):
-        key, _, direction = part.partition(":")
-        if key not in SORT_KEYS or direction not in ("", "asc", "desc"):
+        key, colon, direction = part.partition(":")
+        if key not in SORT_KEYS or (colon and direction not in ("asc", "desc")):
             raise errors.InvalidRequest(
                 f"The sort key {part[:40]!r} is none of {', '.join(SORT_KEYS)}, perhaps with :asc "
                 "or :desc"

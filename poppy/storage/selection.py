@@ -11,7 +11,7 @@ Another order needs all services at once. It is refused for a project with more 
 import functools
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from poppy.common import errors
 from poppy.model.services import Service, Status
@@ -144,9 +144,7 @@ def _each(
         marker = batch[-1].service_id
 
 
-def _value(key: str, service: Service) -> str:
+def _value(key: str, service: Service) -> Any:
     if key == "name":
         return service.spec.name
-    if key == "status":
-        return str(service.status)
-    return str(getattr(service, key).isoformat())
+    return getattr(service, key)

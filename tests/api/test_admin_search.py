@@ -180,6 +180,7 @@ def test_a_patch_changes_tags_and_shows_in_lists(api):
     [
         ("sort=size", "The sort key 'size' is none of created_at, name, status, updated_at"),
         ("sort=", "The sort key '' is none of"),
+        ("sort=name:", "The sort key 'name:' is none of"),
         ("sort=name:up", "The sort key 'name:up' is none of"),
         ("sort=name,name:desc", "The sort key 'name' is given more than once"),
         ("sort=name&sort=status", "'sort' is given more than once"),

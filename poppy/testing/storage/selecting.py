@@ -35,7 +35,7 @@ def _pages(storage: Storage, limit: int, **wanted: Any) -> list[list[str]]:
 class SelectionContract(StorageCase):
     """Tenants find their services by name, flavor and tags; no request reads all of a store."""
 
-    def test_tags_and_the_policy_are_kept(self, stocked: Storage) -> None:
+    def test_tags_are_kept(self, stocked: Storage) -> None:
         service = settle(stocked, _add(stocked, "one", "prod", "Île 1", "\U0001f600"))
         assert service.spec.tags == ("prod", "Île 1", "\U0001f600")
         submit(stocked, replace(service, spec=replace(service.spec, tags=None)))
