@@ -158,7 +158,7 @@ def test_project_with_too_many_open_operations_is_throttled(capped):
         capped.wait(
             lambda: all(
                 it.state.finished
-                for service in listed
+                for service in listed.services
                 for it in capped.operations(service.service_id)
             )
         )
