@@ -6,14 +6,15 @@ library for JSON Schema.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from poppy.common.errors import InvalidRequest
 from poppy.model import secrets
-from poppy.model.document import caching, codec, fields
+from poppy.model.document import caching, codec, fields, origins
 from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import EdgeFields
+from poppy.model.document.origins import OriginOptions
 from poppy.model.schema_parts import SECRETIVE, Schema
 
 NAMES = tuple(it.name for it in codec.members(EdgeFields))
@@ -21,6 +22,7 @@ NAMES = tuple(it.name for it in codec.members(EdgeFields))
 # A node checks thousands of programs when it starts.
 _FIELDS = codec.schema(EdgeFields)["properties"]
 _CACHE_OPTIONS = codec.schema(CacheOptions)
+_ORIGIN_OPTIONS = codec.schema(OriginOptions)
 _SEALED = {"fingerprint", "sealed"}
 _TYPES = {"object": Mapping, "array": list, "string": str, "integer": int, "boolean": bool}
 
@@ -73,6 +75,28 @@ def cache_options(document: Any) -> CacheOptions:
     return options
 
 
+def origin_options(document: Any) -> OriginOptions:
+    """Return the options of an origin in a program.
+
+    Raises:
+        ValueError: they don't match the schema; the message names the field.
+    """
+    _check(document, _ORIGIN_OPTIONS, "options")
+    return codec.read(OriginOptions, document)
+
+
+def check_origins(options: Sequence[OriginOptions]) -> None:
+    """Check the options of all origins of a program.
+
+    Raises:
+        ValueError: they are invalid; the message names the origin and the field.
+    """
+    try:
+        origins.check(options)
+    except InvalidRequest as exc:
+        raise ValueError(str(exc)) from exc
+
+
 def _check(value: Any, schema: Schema, place: str) -> None:
     if "anyOf" in schema:
         _check_any(value, schema, place)
@@ -119,7 +143,8 @@ def _check_secret(value: Any, schema: Schema, place: str) -> None:
 
 
 def _quoted(value: Any, place: str) -> str:
-    return "not allowed" if place.partition(".")[0] in SECRETIVE else f"{value!r:.80}"
+    is_secretive = not SECRETIVE.isdisjoint(re.split(r"[.\[]", place))
+    return "not allowed" if is_secretive else f"{value!r:.80}"
 
 
 def _check_object(value: Mapping[str, Any], schema: Schema, place: str) -> None:

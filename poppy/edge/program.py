@@ -11,13 +11,16 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from poppy.edge import optional
+from poppy.edge.reading import Reader, matching
 from poppy.model import paths
 from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import EdgeFields
+from poppy.model.document.origins import OriginOptions
+from poppy.model.secrets import Secret
 
 #: The version of the format, and that of programs with an optional field. A node refuses programs
 #: of a newer one: the previous release knows version 1 only.
@@ -50,8 +53,6 @@ _CHAIN = re.compile(
 )
 _KEY = re.compile(f"-----BEGIN ((?:EC |RSA )?PRIVATE KEY)-----\n{_BASE64}-----END \\1-----\n")
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
@@ -62,12 +63,14 @@ class Upstream:
         port: 1 to 65535.
         tls: whether to connect with TLS, and to verify the certificate for ``host``.
         host_header: the Host field of requests; None for the requested name.
+        options: those of the document; None without any.
     """
 
     host: str
     port: int
     tls: bool
     host_header: str | None
+    options: OriginOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,7 @@ class Program(EdgeFields):
         """Return the program as JSON; equal programs give equal text."""
         document = asdict(self)
         del document["checked"]
+        document["origins"] = [_written(it) for it in self.origins]
         for name in (*_OPTIONAL, *optional.NAMES):
             if not document[name]:
                 del document[name]
@@ -198,13 +202,13 @@ class Program(EdgeFields):
         Raises:
             ValueError: it is no program of this version; the message names the field.
         """
-        read = _Reader(document)
+        read = Reader(document)
         version, known = read.field("version", int), _version(document)
         if version != known:
             raise ValueError(f"version {version} of the program is not {known}")
         program = cls(
             service_id=read.text("service_id", _SERVICE_ID),
-            domains=tuple(read.each("domains", MAX_DOMAINS, lambda it: _matching(it, _NAME))),
+            domains=tuple(read.each("domains", MAX_DOMAINS, lambda it: matching(it, _NAME))),
             origins=tuple(read.each("origins", MAX_ORIGINS, _upstream)),
             routes=tuple(read.each("routes", MAX_RULES, _choice)),
             ttls=tuple(read.each("ttls", MAX_RULES, _choice)),
@@ -226,6 +230,7 @@ class Program(EdgeFields):
             raise ValueError("caching has other entries than ttls")
         _check_wildcards(program)
         _check_names(program)
+        optional.check_origins([it.options or OriginOptions() for it in program.origins])
         object.__setattr__(program, "checked", True)
         return program
 
@@ -251,7 +256,12 @@ _OPTIONAL = ("certificates", "challenges", "caching")
 def _version(document: Mapping[str, Any]) -> int:
     """Return the version that the fields of a program need."""
     newer = {"caching", *optional.NAMES}
-    return VERSION if document.keys().isdisjoint(newer) else VERSION_WITH_OPTIONAL
+    origins = document.get("origins")
+    has_options = isinstance(origins, list) and any(
+        isinstance(it, Mapping) and "options" in it for it in origins
+    )
+    is_old = document.keys().isdisjoint(newer) and not has_options
+    return VERSION if is_old else VERSION_WITH_OPTIONAL
 
 
 def _check_wildcards(program: Program) -> None:
@@ -275,63 +285,25 @@ def _check_names(program: Program) -> None:
         raise ValueError("challenges has a name that is no domain of the service")
 
 
-class _Reader:
-    def __init__(self, document: Any) -> None:
-        if not isinstance(document, Mapping):
-            raise ValueError(f"{document!r:.80} is no JSON object")
-        self._document = document
-
-    def field(self, name: str, kind: type[T]) -> T:
-        value = self._document.get(name)
-        # In Python, but not in JSON, a boolean is an integer.
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ValueError(f"{name} is {value!r:.80}")
-        return value
-
-    def number(self, name: str, least: int, most: int) -> int:
-        value = self.field(name, int)
-        if not least <= value <= most:
-            raise ValueError(f"{name} is {value}, not {least} to {most}")
-        return value
-
-    def text(self, name: str, pattern: re.Pattern[str]) -> str:
-        return self.each_of(name, self.field(name, str), pattern)
-
-    def each_of(self, name: str, value: str, pattern: re.Pattern[str]) -> str:
-        try:
-            return _matching(value, pattern)
-        except ValueError as exc:
-            raise ValueError(f"{name}: {exc}") from exc
-
-    def each(self, name: str, most: int, read: Callable[[Any], T]) -> list[T]:
-        values = self.field(name, list)
-        if len(values) > most:
-            raise ValueError(f"{name} has {len(values)} entries, more than {most}")
-        try:
-            return [read(value) for value in values]
-        except ValueError as exc:
-            raise ValueError(f"{name}: {exc}") from exc
-
-    def any(self, name: str, most: int, read: Callable[[Any], T]) -> list[T]:
-        """Do as :meth:`each`, but the field may be missing."""
-        return self.each(name, most, read) if name in self._document else []
-
-
-def _matching(value: Any, pattern: re.Pattern[str]) -> str:
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ValueError(f"{value!r:.80} is not allowed")
-    return value
+def _written(upstream: Upstream) -> Mapping[str, Any]:
+    """Return an origin as JSON."""
+    document = {name: getattr(upstream, name) for name in ("host", "port", "tls", "host_header")}
+    if upstream.options is not None:
+        document["options"] = codec.write(upstream.options, secret=Secret.carried)
+    return document
 
 
 def _upstream(document: Any) -> Upstream:
-    read = _Reader(document)
+    read = Reader(document)
     host = read.field("host", str)
     header = document.get("host_header")
+    options = document.get("options")
     return Upstream(
         host=_host(host),
         port=read.number("port", 1, 65535),
         tls=read.field("tls", bool),
-        host_header=None if header is None else _host(_matching(header, re.compile(".+"))),
+        host_header=None if header is None else _host(matching(header, re.compile(".+"))),
+        options=None if options is None else optional.origin_options(options),
     )
 
 
@@ -339,7 +311,7 @@ def _host(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        return _matching(text, _NAME)
+        return matching(text, _NAME)
 
 
 def _path(text: str) -> str:
@@ -349,24 +321,24 @@ def _path(text: str) -> str:
 
 
 def _choice(document: Any) -> Choice:
-    read = _Reader(document)
+    read = Reader(document)
     return Choice(_path(read.field("pattern", str)), read.number("value", 0, MAX_TTL))
 
 
 _VALUES: Mapping[str, Callable[[Any], str]] = {
     "client_ip": lambda value: str(ipaddress.ip_network(value)),
-    "referrer": lambda value: _matching(value, _NAME),
-    "geography": lambda value: _matching(value, _COUNTRY),
+    "referrer": lambda value: matching(value, _NAME),
+    "geography": lambda value: matching(value, _COUNTRY),
 }
 
 
 def _access(document: Any) -> Access:
-    read = _Reader(document)
+    read = Reader(document)
     access = read.text("access", re.compile("blacklist|whitelist"))
     kind = read.text("kind", re.compile("|".join(_VALUES)))
 
     def clients(entry: Any) -> Clients:
-        rule = _Reader(entry)
+        rule = Reader(entry)
         values = rule.each("values", MAX_RULES, _VALUES[kind])
         return Clients(_path(rule.field("pattern", str)), tuple(values))
 
@@ -376,7 +348,7 @@ def _access(document: Any) -> Access:
 def _certificate(document: Any) -> Certificate:
     if not isinstance(document, Mapping):
         raise ValueError("it is no JSON object")  # Without the value, which may be a key.
-    names = _Reader(document).each("names", MAX_NAMES, lambda it: _matching(it, _NAMES))
+    names = Reader(document).each("names", MAX_NAMES, lambda it: matching(it, _NAMES))
     if not names:
         raise ValueError("names is empty")
     return Certificate(
@@ -394,6 +366,6 @@ def _pem(document: Mapping[str, Any], name: str, pattern: re.Pattern[str], most:
 
 
 def _challenge(document: Any) -> Challenge:
-    read = _Reader(document)
+    read = Reader(document)
     value = read.text("value", _KEY_AUTHORIZATION)
     return Challenge(read.text("domain", _NAME), read.text("token", _TOKEN), value)

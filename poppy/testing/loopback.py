@@ -3,6 +3,7 @@
 
 import contextlib
 import socketserver
+import ssl
 import threading
 from types import TracebackType
 from typing import Self
@@ -21,9 +22,16 @@ class LoopbackServer:
         address: an IPv4 address of loopback.
         port: 0 for a free port.
         timeout: seconds to wait for a client; None for ever.
+        tls: for TLS.
     """
 
-    def __init__(self, address: str, port: int = 0, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        port: int = 0,
+        timeout: float | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.ended = threading.Event()
         server, seconds = self, timeout
 
@@ -33,7 +41,12 @@ class LoopbackServer:
             def handle(self) -> None:
                 # A client may close the connection at any time.
                 with contextlib.suppress(OSError):
-                    server.serve(self)
+                    if tls is None:
+                        server.serve(self)
+                        return
+                    with tls.wrap_socket(self.request, server_side=True) as self.request:
+                        self.setup()
+                        server.serve(self)
 
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,8 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from oslo_config import cfg
 
 from poppy.edge import options
-from poppy.edge.plane import origins
+from poppy.edge.plane import origins, origins_options
+from poppy.edge.plane.files import Files
+from poppy.edge.program import Upstream
 from tests.real.process import ServerProcess
+
+#: The ID of the service of requests.
+SERVICE = "s-1"
 
 _TIMEOUT = 15.0  # Seconds.
 _CONFIG = """\
@@ -67,15 +72,31 @@ class OriginSide(ServerProcess):
     PROGRAM = "haproxy"
     PACKAGE = "haproxy"
 
-    def __init__(self, settings: options.Settings) -> None:
-        """Prepare without starting."""
+    def __init__(self, settings: options.Settings, more: str = "") -> None:
+        """Prepare without starting.
+
+        Args:
+            settings: of the node.
+            more: sections to add to the configuration.
+        """
         super().__init__()
-        self._settings = settings
+        self._settings, self._more = settings, more
 
     def prepare(self) -> None:
         """Write haproxy.cfg."""
-        sections = origins.section(self._settings, self.directory)
-        (self.directory / "haproxy.cfg").write_text(_CONFIG.format(sections=sections))
+        settings = replace(self._settings, state_directory=self.directory)
+        files = Files(settings)
+        files.policies.mkdir(parents=True)
+        files.sick.touch()
+        sections = origins.section(settings, self.directory)
+        (self.directory / "haproxy.cfg").write_text(_CONFIG.format(sections=sections) + self._more)
+
+    def refers(self, *upstreams: Upstream) -> Sequence[str]:
+        """Write the options of the origins of a service, and return the entries of the origins."""
+        entries, digest, content = origins_options.entries(upstreams, self._settings)
+        path = Files(replace(self._settings, state_directory=self.directory)).policies
+        (path / f"{SERVICE}-{digest}").write_text(content)
+        return entries
 
     def command(self, program: str) -> Sequence[str]:
         """Run in the foreground."""
@@ -109,10 +130,11 @@ class OriginSide(ServerProcess):
         tls: bool = False,
         **fields: str,
     ) -> Answer:
-        """Send a request to ``host:port`` and return the response."""
+        """Send a request to ``host:port``, or an entry, and return the response."""
         sent = {
             "Host": "www.example.com",
-            "x-p-origin": f"{origin}|{'1' if tls else ''}",
+            "x-p-origin": origin if "|" in origin else f"{origin}|{'1' if tls else ''}",
+            "x-p-service": SERVICE,
             **fields,
         }
         client = http.client.HTTPConnection("www.example.com")

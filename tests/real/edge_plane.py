@@ -16,7 +16,8 @@ from poppy.provider.base import Capability
 from poppy.provider.edge.compiler import compile_program
 from poppy.provider.edge.driver import EdgeProvider
 from poppy.testing.edge import Answer, Request
-from poppy.testing.edge.wire import exchange
+from poppy.testing.edge.promises import SECURE, VERIFIED
+from poppy.testing.edge.wire import OriginServer, exchange
 from tests.real.edge_node import EdgeNode
 from tests.real.edge_origins import Authority
 from tests.real.knot import Knot
@@ -65,16 +66,20 @@ class EdgePlane(WiredPlane):
         super().__enter__()
         names = {name: tuple(addresses) for name, addresses in self.addresses.items()}
         server = self.stack.enter_context(Names("origin.example", names))
+        directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self._authority = Authority(directory)
+        tls = self._authority.context(VERIFIED)
+        (address,) = self.addresses[SECURE]
+        self.stack.enter_context(OriginServer(self.origins, SECURE, address, 443, tls))
         self.node = EdgeNode(
             nameservers=[server.address],
             allowed_origins=["127.0.0.0/8"],
             connect_timeout=0.5,
             first_byte_timeout=TIMEOUT,
             geography_database=self._database(),
+            origin_ca_file=str(self._authority.file),
         )
         self.stack.enter_context(self.node)
-        directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self._authority = Authority(directory)
         self._tls = ssl.create_default_context(cafile=str(self._authority.file))
         return self
 

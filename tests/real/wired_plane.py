@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from poppy.testing.edge import DataPlane
-from poppy.testing.edge.promises import FIRST, HALF, NONE, SECOND, STOPS
+from poppy.testing.edge.promises import FIRST, HALF, NONE, SECOND, SECURE, STOPS
 from poppy.testing.edge.wire import OriginServer
 from tests.real import unavailable
 
@@ -31,6 +31,7 @@ class WiredPlane(DataPlane):
             SECOND: (f"{net}.2",),
             STOPS: (f"{net}.3",),
             NONE: (f"{net}.4",),
+            SECURE: (f"{net}.5",),
             HALF: (f"{net}.4", f"{net}.1"),
         }
 

@@ -93,6 +93,12 @@ sub vcl_pipe {
 }
 
 sub vcl_backend_fetch {
+    set bereq.first_byte_timeout = @first_byte_timeout@s;
+    if (bereq.http.x-p-origin ~ "^[^|]*[|][^|/]*/") {
+        # The origin has options (poppy.edge.plane.origins_options).
+        set bereq.first_byte_timeout = std.duration(regsub(bereq.http.x-p-origin,
+            "^[^|]*[|][^|/]*/[^|/]*/([0-9]+)[|].*$", "\1ms"), @first_byte_timeout@s) + @margin@s;
+    }
     # The fourth part; it may be empty. It is the TTL and options (poppy.edge.plane.lifetimes).
     set bereq.http.x-p-life = regsub(bereq.http.x-p-origin, "^(?:[^|]*[|]){3}([^|]*).*", "\1");
     if (bereq.http.x-p-life != "") {
@@ -220,7 +226,7 @@ sub compress {
 # HAProxy itself answers if the origin fails. So either the time is up, or Varnish did not understand
 # the response: it has an interim one (103), which HAProxy drops if asked to, or is too wide.
 sub vcl_backend_error {
-    if (now - bereq.time < @first_byte_timeout@s) {
+    if (now - bereq.time < bereq.first_byte_timeout) {
         if (bereq.retries == 0) {
             set bereq.http.x-p-final = "1";
             return (retry);

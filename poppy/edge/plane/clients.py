@@ -46,9 +46,13 @@ PLAIN = r'^(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?(?:[?][!"$-~]*)?$'
 _DECISIVE = ("authorization", "cdn-loop", "content-length", "transfer-encoding", "upgrade")
 _UNUSUAL = "{ var(txn.unusual) -m bool }"
 
+#: Seconds that HAProxy waits longer for Varnish, or for the side of the origins, than that waits.
+WAIT_MARGIN = 10
 #: Rules for all requests that are passed on, to the cache or not.
 PASSED = f"""\
 {traffic.TRACK}\
+    http-request set-timeout server var(txn.entry),field(2,|),field(3,/),add({1000 * WAIT_MARGIN})\
+ if {{ var(txn.entry),field(2,|) -m sub / }}
     http-request set-header x-p-service %[var(txn.service)]
     http-request set-header x-p-origin %[var(txn.entry)];%[var(sess.client)]
 """

@@ -24,6 +24,7 @@ class Files:
         self.challenges = self.haproxy / "challenges.map"
         self.hosts = self.haproxy / "hosts.map"
         self.services = self.haproxy / "services.map"
+        self.sick = self.haproxy / "sick.map"  #: Origins that fail their health checks.
         self.delivery = self.haproxy / "delivery.map"
         self.ready = self.haproxy / "ready.map"
         self.vcl = self.varnish / "cache.vcl"

@@ -170,6 +170,7 @@ def _vcl(settings: Settings, files: Files) -> str:
         "between_bytes_timeout": f"{settings.between_bytes_timeout + _MARGIN:.3f}",
         "max_object_size": str(settings.max_object_size),
         "grace": str(settings.grace),
+        "margin": str(_MARGIN),
         "missing_ttl": str(MISSING_TTL),
         "compressible": delivery.compressible(),
         "key": cache_key.of_proxies(settings.trusted_proxies),

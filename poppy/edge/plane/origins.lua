@@ -10,6 +10,7 @@ local settings = {} -- HAProxy 2.6 passes no arguments to a script.
 for name, value in os.getenv("POPPY_ORIGINS"):gmatch("(%l+)=([^;]*)") do
     settings[name] = value
 end
+poppy_origins = { settings = settings } -- For origins_options.lua.
 
 local HOLD = 1 -- Seconds that an answer of DNS, or of an address that accepts connections, counts.
 local STALE = 86400 -- Seconds that an answer of DNS counts if the name servers fail (RFC 8767).
@@ -199,12 +200,12 @@ local function resolve(name, host)
 end
 
 -- Return the allowed addresses of a host, and why there is none.
-local function addresses_of(host, is_tls)
+function poppy_origins.addresses_of(host, needs_name)
     if host:find(":", 1, true) or host:find("^[%d.]+$") then
         if not core.parse_addr(host) then
             return {}, "no address"
         end
-        if is_tls then
+        if needs_name then
             return {}, "a certificate can't be verified for an address"
         end
         return is_fine(host) and { host } or {}, host .. " is refused"
@@ -216,10 +217,10 @@ local function addresses_of(host, is_tls)
     return name.addresses, name.problem
 end
 
--- Try to connect, and remember the result.
-local function connects(target, address, port)
+-- Try to connect within these seconds, and remember the result.
+local function connects(target, address, port, limit)
     local socket = core.tcp()
-    socket:settimeout(timeout)
+    socket:settimeout(limit)
     local connected = socket:connect(address, math.tointeger(port))
     socket:close()
     local time = now()
@@ -234,7 +235,8 @@ local function connects(target, address, port)
 end
 
 -- Return an address that accepts connections, or nil if those that were tried don't.
-local function choose(addresses, port, is_idempotent)
+function poppy_origins.choose(addresses, port, is_idempotent, limit)
+    limit = limit or timeout
     local tries, oldest, since = 0, nil, nil
     for _, address in ipairs(addresses) do
         local target, time = target_of(address .. " " .. port), now()
@@ -246,12 +248,13 @@ local function choose(addresses, port, is_idempotent)
             return address
         elseif tries < MOST_TRIES then
             tries = tries + 1
-            if connects(target, address, port) then
+            if connects(target, address, port, limit) then
                 return address
             end
         end
     end
-    return since and tries < MOST_TRIES and connects(since, oldest, port) and oldest or nil
+    local is_last = since and tries < MOST_TRIES and connects(since, oldest, port, limit)
+    return is_last and oldest or nil
 end
 
 core.register_action("origin", { "http-req" }, function(txn)
@@ -263,18 +266,20 @@ core.register_action("origin", { "http-req" }, function(txn)
     if not host then
         return fail("502", "no origin")
     end
-    local addresses, problem = addresses_of(host, txn:get_var("txn.p_tls") == "1")
+    local name = txn:get_var("txn.p_name")
+    local needs_name = txn:get_var("txn.p_tls") == "1" and not name
+    local addresses, problem = poppy_origins.addresses_of(host, needs_name)
     if #addresses == 0 then
         return fail("502", problem)
     end
-    local address = addresses[1]
-    if #addresses > 1 then
-        address = choose(addresses, port, txn:get_var("txn.p_pooled"))
+    local address, limit = addresses[1], txn:get_var("txn.p_connect")
+    if #addresses > 1 or limit then
+        address = poppy_origins.choose(addresses, port, txn:get_var("txn.p_pooled"), limit)
     end
     if not address then
         return fail("503", "no address accepts connections")
     end
-    txn:set_var("txn.p_host", host)
+    txn:set_var("txn.p_host", name or host)
     txn:set_var("txn.p_port", port)
     txn:set_var("txn.p_address", address)
 end, 0)

@@ -13,6 +13,16 @@ receives:
 ``x-p-final``
     ``1`` if Varnish did not understand the response to the same request. Interim responses (1xx)
     are then dropped, and for a day also those to later requests of the same origin.
+``x-p-service``
+    The service's ID, which is part of the name of the file with the origin's options
+    (:mod:`poppy.edge.plane.origins_options`).
+``x-p-turn``
+    ``check`` for a health check; ``first`` and ``second`` are explained below.
+
+``origins_options.lua`` applies the options of an origin. If another origin stands in for failures,
+a request that can be repeated makes a detour over the backend ``origin_turns``. The first turn
+goes to the origin. If that fails, or has a status of the list, it answers 425. HAProxy then
+repeats the request, and the second turn goes to the backup.
 
 ``origins.lua`` chooses the address. Poppy's own errors are 502 (the origin is refused, has no
 address, or closed the connection without a response), 503 (no connection, or no TLS) and 504 (no
@@ -20,18 +30,23 @@ response in time), with a body in plain text. An origin's errors pass through.
 """
 
 import ipaddress
+import math
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
 
 from poppy.common import addresses
 from poppy.edge.options import Settings
+from poppy.edge.plane.files import Files
 
 #: Kept connections, of all origins together. By default, HAProxy keeps as many as there were
 #: requests at a time, which is too few if each goes to another origin.
 _MAX_IDLE = 1000
 
+#: Seconds that the options of an origin may allow for a connection, and for a response.
+_LONGEST_CONNECT, _LONGEST_RESPONSE = 60, 300
 _LUA = Path(__file__).with_name("origins.lua")
+_OPTIONS_LUA = Path(__file__).with_name("origins_options.lua")
 
 #: IPv4 networks that are not globally reachable: those that :func:`poppy.common.addresses.check`
 #: refuses (IANA, "IPv4 Special-Purpose Address Registry").
@@ -73,32 +88,42 @@ def section(settings: Settings, run_directory: Path) -> str:
     They must come last, because sections after them would inherit their defaults. The ``global``
     section before them needs ``tune.bufsize`` for the widest header.
     """
+    files = Files(settings)
     lua_settings = {
         "servers": ",".join(settings.nameservers),
         "timeout": settings.connect_timeout,
         "refused": _listed(_with_embedding(settings.refused_origins)),
         "allowed": _listed(_with_embedding(settings.allowed_origins)),
         "special": _listed(_special()),
+        "policies": files.policies,
+        "sick": files.sick,
     }
     # HAProxy has one timeout for both. Varnish applies the shorter one.
     server_timeout = max(settings.first_byte_timeout, settings.between_bytes_timeout)
     return _TEMPLATE.format(
         lua=_LUA,
+        options_lua=_OPTIONS_LUA,
         lua_settings=";".join(f"{name}={value}" for name, value in lua_settings.items()),
         connect_ms=_milliseconds(settings.connect_timeout),
         server_ms=_milliseconds(server_timeout),
-        errors="".join(map(_error, (502, 503, 504))),
+        errors="".join(map(_error, (404, 405, 502, 503, 504))),
         log=_LOG,
         # So that the errors of the direct way arrive.
-        detour_ms=_milliseconds(server_timeout + 3 * settings.connect_timeout) + 5000,
+        detour_ms=5000
+        + _milliseconds(
+            max(server_timeout, _LONGEST_RESPONSE)
+            + 3 * max(settings.connect_timeout, _LONGEST_CONNECT)
+        ),
+        patient=max(1, math.ceil(settings.connect_timeout)),
         run=run_directory,
         backends="".join(
-            _BACKEND.format(name=f"{scheme}_{use}", how=how, tls=tls)
+            _BACKEND.format(name=f"{scheme}_{use}{suffix}", how=how + patience, tls=tls)
             for scheme, tls in (
                 ("plain", ""),
                 ("tls", _TLS.format(ca_file=settings.origin_ca_file)),
             )
             for use, how in (("pooled", _POOLED), ("once", _ONCE))
+            for suffix, patience in (("", ""), ("_patient", _PATIENT))
         ),
     )
 
@@ -163,6 +188,7 @@ _TEMPLATE = """\
 global
     setenv POPPY_ORIGINS "{lua_settings}"
     lua-load-per-thread {lua}
+    lua-load-per-thread {options_lua}
 
 defaults origin
     mode http
@@ -177,6 +203,8 @@ backend origin_interim from origin
 frontend origin from origin
     bind unix@{run}/origin.sock mode 600
     bind unix@{run}/origin-direct.sock mode 600 name direct
+    bind unix@{run}/origin-first.sock mode 600 name first
+    bind unix@{run}/origin-second.sock mode 600 name second
     log global
     log-format '{log}'
     option dontlog-normal
@@ -186,15 +214,27 @@ frontend origin from origin
     acl has_client var(txn.p_entry),field(2,;) -m len gt 0
     acl has_for req.hdr(x-p-for) -m found
     acl has_host var(txn.p_entry),field(3,|) -m len gt 0
+    acl has_options var(txn.p_options) -m found
+    acl has_turns var(txn.p_has_turns) -m bool
     acl is_direct so_name direct
     acl is_interim var(txn.p_origin),in_table(origin_interim)
+    acl is_first var(txn.p_turn) -m str first
+    acl is_patient var(txn.p_connect) -m int gt {patient}
     acl is_pooled var(txn.p_pooled) -m bool
     acl is_tls var(txn.p_tls) -m str 1
     acl needs_detour var(txn.p_detour) -m bool
+    acl refers var(txn.p_entry),field(2,|) -m sub /
+    http-request set-header x-p-turn %[so_name] if {{ so_name first second }}
+    http-request set-var(txn.p_turn) req.fhdr(x-p-turn)
     http-request set-var(txn.p_entry) req.fhdr(x-p-origin)
+    http-request set-var(txn.p_pooled) bool(1) if {{ method GET HEAD OPTIONS }} !has_body
+    http-request set-var(txn.p_wait) var(txn.p_entry),field(2,|),field(3,/),add(0) if refers
+    http-request lua.origin_options if refers
+    http-request deny deny_status 502 if refers !has_options
+    http-request set-log-level silent if has_turns
+    http-request allow if has_turns
     http-request set-var(txn.p_origin) var(txn.p_entry),field(1,|)
     http-request set-var(txn.p_tls) var(txn.p_entry),field(2,|)
-    http-request set-var(txn.p_pooled) bool(1) if {{ method GET HEAD OPTIONS }} !has_body
     http-request track-sc0 var(txn.p_origin) table origin_interim if {{ req.hdr(x-p-final) 1 }}
     http-request set-var(txn.p_detour) bool(1) if is_pooled is_interim !is_direct
     http-request set-log-level silent if needs_detour
@@ -204,20 +244,44 @@ frontend origin from origin
     http-request set-header Host %[var(txn.p_entry),field(3,|)] if has_host
     http-request add-header CDN-Loop poppy
     http-request del-header x-p- -m beg
+    http-request lua.origin_request if has_options
+    http-request deny deny_status 502 if has_options !{{ var(txn.p_changed) -m bool }}
+    http-request deny deny_status 404 if {{ var(txn.p_status) -m str 404 }}
+    http-request deny deny_status 405 if {{ var(txn.p_status) -m str 405 }}
     http-request lua.origin
     http-request deny deny_status 503 if {{ var(txn.p_status) -m str 503 }}
     http-request deny deny_status 502 unless {{ var(txn.p_address) -m found }}
     http-request set-dst var(txn.p_address)
     http-request set-dst-port var(txn.p_port)
     http-response del-header x-p- -m beg
+    http-response set-var(txn.p_responded) bool(1)
+    http-after-response set-var-fmt(txn.p_judged) "%[status] %[var(txn.p_statuses)]" if is_first
+    http-after-response set-status 425 if is_first {{ var(txn.p_judged),lua.is_listed -m str yes }}
+    http-after-response set-status 425 if is_first !{{ var(txn.p_responded) -m bool }}
     http-after-response set-header X-Cache MISS
     http-after-response set-header connection close unless {{ status 101 }}
+    use_backend origin_turns if has_turns
     use_backend origin_detour if needs_detour
+    use_backend origin_tls_pooled_patient if is_tls is_pooled is_patient
+    use_backend origin_tls_once_patient if is_tls is_patient
+    use_backend origin_plain_pooled_patient if is_pooled is_patient
+    use_backend origin_plain_once_patient if is_patient
     use_backend origin_tls_pooled if is_tls is_pooled
     use_backend origin_tls_once if is_tls
     use_backend origin_plain_pooled if is_pooled
     default_backend origin_plain_once
 {backends}
+# The second server gets requests again that fail at the first.
+backend origin_turns from origin
+    balance first
+    http-reuse never
+    retries 1
+    option redispatch 1
+    retry-on 425 conn-failure empty-response
+    http-request set-timeout server var(txn.p_wait)
+    server first unix@{run}/origin-first.sock
+    server second unix@{run}/origin-second.sock
+
 # HAProxy forwards interim responses before it applies any rule. So the responses of origins that
 # send them make a detour over TCP, where a filter drops them. A detour doubles the CPU time.
 backend origin_detour from origin
@@ -244,8 +308,11 @@ backend origin_direct from origin_tcp
 
 _BACKEND = """
 backend origin_{name} from origin
-{how}    server origin 0.0.0.0:0{tls}
+{how}    http-request set-timeout server var(txn.p_response) if {{ var(txn.p_response) -m found }}
+    server origin 0.0.0.0:0{tls}
 """
+#: For options with a longer timeout than the node's. ``origins.lua`` has connected in that time.
+_PATIENT = f"    timeout connect {_LONGEST_CONNECT}s\n"
 _POOLED = f"""\
     http-reuse always
     default-server pool-low-conn {_MAX_IDLE} pool-max-conn {_MAX_IDLE} pool-purge-delay 30s

@@ -12,6 +12,7 @@ from poppy.edge.options import Settings
 from poppy.edge.plane import processes, purges, traffic
 from poppy.edge.plane.certificates import Served as Certificate
 from poppy.edge.plane.files import Files
+from poppy.edge.plane.origins_health import Health
 from poppy.edge.plane.policies import Served, served
 from poppy.edge.plane.prewarming import Prewarming, Target
 from poppy.edge.plane.runtime import HAProxy, Varnish
@@ -38,9 +39,10 @@ class Plane:
         self._haproxy = HAProxy(self._files.runtime_socket)
         self._varnish = Varnish(self._files.cache_socket)
         self._prewarming = Prewarming(settings)
+        self._health = Health(settings.run_directory, self._set_sick)
         self._services: dict[str, Served] = {}
         self._owners: dict[str, str] = {}
-        self._replaced: dict[str, str] = {}
+        self._replaced: dict[str, set[str]] = {}
 
     def load(self, programs: Iterable[Program]) -> Mapping[str, str]:
         """Make the running HAProxy equal to exactly these programs.
@@ -73,9 +75,14 @@ class Plane:
             self._files.delivery,
             [(it.service_id, it.delivery) for it in services.values() if it.delivery],
         )
+        self._haproxy.replace(self._files.sick, [(key, "1") for key in self._health.sick()])
         self._haproxy.replace(self._files.hosts, owners.items())
         self._haproxy.replace(self._files.challenges, processes.challenges(services))
         self._remove_certificates(stale)
+        for gone in self._services.keys() - services.keys():
+            self._health.put(gone, ())
+        for service in services.values():
+            self._health.put(service.service_id, service.checks)
         self._services, self._owners = services, owners
         return refusals
 
@@ -102,7 +109,8 @@ class Plane:
         if previous is not None:
             self._forget_hosts(previous, service.hosts)
             self._forget_challenges(previous, service)
-            self._forget_policy(previous, service.policy_name)
+            self._forget_files(previous, service.files)
+        self._health.put(service.service_id, service.checks)
         self._remove_certificates(known.difference(map(self._path, service.certificates)))
 
     def withdraw(self, service_id: str) -> None:
@@ -116,7 +124,8 @@ class Plane:
                 self._haproxy.delete(self._files.delivery, service_id)
             self._remove_certificates(map(self._path, service.certificates))
             del self._services[service_id]
-            self._forget_policy(service, "")
+            self._forget_files(service, ())
+            self._health.put(service_id, ())
         self.purge(service_id, Purge(None, True))
 
     def purge(self, service_id: str, purge: Purge) -> None:
@@ -215,12 +224,27 @@ class Plane:
             self._haproxy.remove_certificate(self._files.certificate_list, path)
             path.unlink(missing_ok=True)
 
-    def _forget_policy(self, service: Served, kept: str) -> None:
-        """Delete a policy file one change later, because a request may be about to read it."""
-        if service.policy_name == kept:
-            return
-        old = self._replaced.pop(service.service_id, "")
-        if old and old != kept:
-            (self._files.policies / old).unlink(missing_ok=True)
-        if service.policy_name:
-            self._replaced[service.service_id] = service.policy_name
+    def _forget_files(self, service: Served, kept: Container[str]) -> None:
+        """Delete files of a service one change later, because a request may be about to read one.
+
+        Args:
+            service: the service as it was.
+            kept: the names of its files now.
+        """
+        gone = {name for name in service.files if name not in kept}
+        if gone:
+            for name in self._replaced.pop(service.service_id, set()):
+                if name not in kept:
+                    (self._files.policies / name).unlink(missing_ok=True)
+            self._replaced[service.service_id] = gone
+
+    def _set_sick(self, key: str, is_sick: bool) -> None:
+        """Tell HAProxy whether an origin fails its health checks.
+
+        Raises:
+            Down: HAProxy does not answer.
+        """
+        if is_sick:
+            self._haproxy.put(self._files.sick, key, "1")
+        else:
+            self._haproxy.delete(self._files.sick, key)

@@ -7,7 +7,8 @@ The maps::
     services     service ID -> entry
     challenges   host and path -> key authorization
 
-An entry is ``host:port|tls|Host field|ttl|use``. ``tls`` is ``1`` or empty. The Host field may be
+An entry is ``host:port|tls|Host field|ttl|use``. ``tls`` is ``1`` or empty, and refers to options
+of the origin, if there are any (:mod:`poppy.edge.plane.origins_options`). The Host field may be
 empty, for the requested one, and ``ttl`` for the origin's own; it may have options
 (:mod:`poppy.edge.plane.lifetimes`). ``use`` is ``cached``, or
 ``direct`` for TTL 0. If a service's entry depends on the request, it has a policy, and the map has
@@ -30,15 +31,16 @@ import hashlib
 import ipaddress
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from poppy.edge.errors import Refused
 from poppy.edge.options import Settings
-from poppy.edge.plane import changes, delivery, lifetimes, signed_urls
+from poppy.edge.plane import changes, delivery, lifetimes, origins_options, signed_urls
 from poppy.edge.plane.certificates import Served as ServedCertificate
 from poppy.edge.plane.certificates import served as served_certificate
-from poppy.edge.program import Access, Program, Upstream
+from poppy.edge.plane.origins_health import Check, checks
+from poppy.edge.program import Access, Program
 from poppy.model.document.caching import CacheOptions
 
 #: The paths of challenges (RFC 8555, section 8.3).
@@ -60,6 +62,9 @@ class Served:
         value: the value in the map of services.
         policy_name: the name of the policy file; empty if there is none.
         policy: the content of that file.
+        options_name: the name of the file with the options of origins, likewise.
+        options: the content of that file.
+        checks: the health checks.
         delivery: the value in the map of deliveries; empty if it has none.
         certificates: none if the node has no addresses for HTTPS.
         challenges: keys and values in the map of challenges.
@@ -70,9 +75,18 @@ class Served:
     value: str
     policy_name: str
     policy: str
+    options_name: str
+    options: str
+    checks: tuple[Check, ...]
     delivery: str
     certificates: tuple[ServedCertificate, ...]
     challenges: tuple[tuple[str, str], ...]
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The contents of the files in the directory of policies, by name."""
+        found = {self.policy_name: self.policy, self.options_name: self.options}
+        return {name: text for name, text in found.items() if name}
 
 
 def served(program: Program, settings: Settings) -> Served:
@@ -101,8 +115,9 @@ def served(program: Program, settings: Settings) -> Served:
         and not changes.has_any(program)
         and program.signed_urls is None
     )
-    origin = _origin(program.origins[route.value if route and is_simple else 0])
-    policy = "" if is_simple else "".join(f"{line}\n" for line in _lines(program, kept))
+    entries, options_digest, options = origins_options.entries(program.origins, settings)
+    origin = entries[route.value if route and is_simple else 0]
+    policy = "" if is_simple else "".join(f"{line}\n" for line in _lines(program, entries, kept))
     digest = hashlib.sha256(policy.encode()).hexdigest()[:16] if policy else ""
     certificates = tuple(
         served_certificate(program.service_id, it, delivery.bind_options(program))
@@ -118,6 +133,9 @@ def served(program: Program, settings: Settings) -> Served:
         value=(f"@{digest}" if policy else f"{origin}|{lifetime}") + mark,
         policy_name=f"{program.service_id}-{digest}" if policy else "",
         policy=policy,
+        options_name=f"{program.service_id}-{options_digest}" if options else "",
+        options=options,
+        checks=tuple(checks(program, entries)),
         delivery=delivered,
         certificates=certificates,
         challenges=tuple(
@@ -126,9 +144,9 @@ def served(program: Program, settings: Settings) -> Served:
     )
 
 
-def _lines(program: Program, kept: Sequence[str]) -> Iterator[str]:
-    for upstream in program.origins:
-        yield f"origin {_origin(upstream)}"
+def _lines(program: Program, entries: Sequence[str], kept: Sequence[str]) -> Iterator[str]:
+    for entry in entries:
+        yield f"origin {entry}"
     for route in program.routes:
         yield f"route {route.value} {route.pattern}"
     for ttl, lifetime in zip(program.ttls, kept, strict=True):
@@ -151,17 +169,7 @@ def _value(access: Access, value: str) -> str:
     return f"{network.version}{bits[: network.prefixlen]}"
 
 
-def _origin(upstream: Upstream) -> str:
-    host = _bracketed(upstream.host)
-    header = "" if upstream.host_header is None else _bracketed(upstream.host_header)
-    return f"{host}:{upstream.port}|{'1' if upstream.tls else ''}|{header}"
-
-
 def _lifetimes(program: Program, settings: Settings) -> Iterator[str]:
     options = program.caching or itertools.repeat(CacheOptions())
     for ttl, own in zip(program.ttls, options, strict=False):
         yield lifetimes.text(ttl.value, own, settings.grace)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

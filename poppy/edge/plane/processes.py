@@ -36,7 +36,7 @@ def haproxy_command(settings: Settings) -> list[str]:
     for service_id, reason in refusals.items():
         LOG.error("Not serving %s: %s", service_id, reason)
     settings.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _clean(files.policies, {it.policy_name for it in services.values()})
+    _clean(files.policies, {name for it in services.values() for name in it.files})
     certificates = [pem for it in services.values() for pem in it.certificates]
     _clean(files.certificates, {it.name for it in certificates})
     for it in services.values():
@@ -50,6 +50,7 @@ def haproxy_command(settings: Settings) -> list[str]:
     _write(files.services, "".join(f"{it.service_id} {it.value}\n" for it in services.values()))
     deliveries = (f"{it.service_id} {it.delivery}\n" for it in services.values() if it.delivery)
     _write(files.delivery, "".join(deliveries))
+    _write(files.sick, "")
     _write(files.challenges, "".join(f"{key} {it}\n" for key, it in challenges(services)))
     return ["haproxy", "-db", "-f", str(files.configuration)]
 
@@ -121,9 +122,9 @@ def entry(files: Files, certificate: Certificate) -> str:
 
 
 def write_policy(files: Files, service: Served) -> None:
-    """Write the policy of a service, if it has one."""
-    if service.policy_name:
-        _write(files.policies / service.policy_name, service.policy)
+    """Write the policy of a service and the options of its origins, if it has any."""
+    for name, text in service.files.items():
+        _write(files.policies / name, text)
 
 
 def _clean(directory: Path, wanted: Container[str]) -> None:

@@ -11,6 +11,7 @@ from poppy.edge.program import MAX_TTL, Access, Choice, Clients, Program, Upstre
 from poppy.model import paths
 from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
+from poppy.model.document.origins import OriginOptions
 from poppy.model.document.redirects import Redirect
 from poppy.model.specs import Caching, Origin, Rule, ServiceSpec
 from poppy.provider import patterns
@@ -59,7 +60,16 @@ def _cache_options(entry: Caching) -> CacheOptions:
 def _upstream(origin: Origin) -> Upstream:
     host = origin.origin.lower().rstrip(".")
     header = {"origin": host, "custom": (origin.hostheadervalue or host).lower()}
-    return Upstream(host, origin.port, origin.ssl, header.get(origin.hostheadertype))
+    options = OriginOptions(
+        **{it.name: getattr(origin, it.name) for it in codec.members(OriginOptions)}
+    )
+    return Upstream(
+        host,
+        origin.port,
+        origin.ssl,
+        header.get(origin.hostheadertype),
+        None if options == OriginOptions() else options,
+    )
 
 
 def _redirects(redirects: tuple[Redirect, ...] | None) -> tuple[Redirect, ...] | None:

@@ -24,7 +24,7 @@ from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Capability, Deployment, Point, Provider, Query, Sighting
-from poppy.provider.edge import acme_options, signed_urls, statistics
+from poppy.provider.edge import acme_options, document_secrets, statistics
 from poppy.provider.edge.acme_orders import Order, Owner
 from poppy.provider.edge.compiler import compile_program
 from poppy.provider.edge.nodes import LATEST, SOONEST, Nodes, check_accepted, live
@@ -85,6 +85,13 @@ class EdgeProvider(Provider):
             Capability.ERROR_PAGES,
             Capability.ANALYTICS,
             Capability.SIGNED_URLS,
+            Capability.ORIGIN_PATH,
+            Capability.ORIGIN_TIMEOUTS,
+            Capability.ORIGIN_VERIFY_NAME,
+            Capability.ORIGIN_HEALTH_CHECK,
+            Capability.ORIGIN_BACKUP,
+            Capability.ORIGIN_SECRET_HEADER,
+            Capability.ORIGIN_S3,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
@@ -246,13 +253,13 @@ class EdgeProvider(Provider):
         """Do nothing: the next publication has no challenges of this order."""
 
     def reveal(self, program: str) -> str:
-        """Return a published program as nodes get it, with private keys and signing keys.
+        """Return a published program as nodes get it, with private keys and documents' secrets.
 
         Raises:
             ConfigError: a key to decrypt them is missing.
         """
-        if signed_urls.MARK in program:
-            program = signed_urls.reveal(program, self._document_vault)
+        if document_secrets.MARK in program:
+            program = document_secrets.reveal(program, self._document_vault)
         if '"certificates"' not in program:
             return program
         if self._certificates is None:

@@ -35,6 +35,7 @@ class Reply(NamedTuple):
             (HTTP/1.0, the end of the connection ends the body), or ``hints`` (103 first).
         compresses: whether the body is compressed for clients that accept gzip.
         ranges: whether a request for a range of bytes gets 206.
+        at: the name of the only origin that answers so; others send an ordinary response.
     """
 
     status: int = 200
@@ -45,6 +46,7 @@ class Reply(NamedTuple):
     form: str = "length"
     compresses: bool = False
     ranges: bool = False
+    at: str = ""
 
 
 class Seen(NamedTuple):
@@ -117,6 +119,8 @@ class Origins:
         token = _token(request.target)
         with self._lock:
             reply = self._replies.get(token, Reply())
+            if reply.at not in ("", request.origin):
+                reply = Reply()
             self._seen[token].append(request)
             number = len(self._seen[token])
         return reply, _response(request, reply, number, token)

@@ -19,6 +19,9 @@ ANY = -3
 #: an address that refuses connections, and STOPS is for a row that stops it.
 FIRST, SECOND = "a.origin.example", "b.origin.example"
 HALF, NONE, STOPS = "half.origin.example", "none.origin.example", "stops.origin.example"
+#: The name of an origin with TLS, and the only name in its certificate. A data plane needs it if
+#: the provider has the capability ``ORIGIN_VERIFY_NAME``.
+SECURE, VERIFIED = "secure.origin.example", "certificate.example.org"
 
 #: Fields of a service document (:class:`~poppy.model.specs.ServiceSpec`) without its domains.
 Document = Mapping[str, Any]

@@ -6,6 +6,7 @@ from poppy.testing.edge.caching import CACHING
 from poppy.testing.edge.delivery import DELIVERY
 from poppy.testing.edge.forwarding import FORWARDING
 from poppy.testing.edge.freshness import FAILURES, TTL
+from poppy.testing.edge.origins import ORIGINS
 from poppy.testing.edge.privacy import PRIVACY
 from poppy.testing.edge.purging import PURGES
 from poppy.testing.edge.responses import CROSS_ORIGIN, ERROR_PAGES, HEADERS, REDIRECTS
@@ -18,6 +19,7 @@ GROUPS = {
     "Origins that fail": FAILURES,
     "Requests and responses": TRANSFER,
     "What origins receive": FORWARDING,
+    "Options of origins": ORIGINS,
     "Restrictions": ACCESS,
     "Signed URLs": TOKENS,
     "Purges": PURGES,

@@ -20,11 +20,19 @@ class OriginServer(LoopbackServer):
         origins: the script.
         name: the name by which documents refer to the origin.
         address: an IPv4 address of loopback.
-        port: 0 for a free port; services need 80.
+        port: 0 for a free port; services need 80, or 443 with TLS.
+        tls: for TLS.
     """
 
-    def __init__(self, origins: Origins, name: str, address: str, port: int = 80) -> None:
-        super().__init__(address, port, _TIMEOUT)
+    def __init__(
+        self,
+        origins: Origins,
+        name: str,
+        address: str,
+        port: int = 80,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(address, port, _TIMEOUT, tls)
         self._origins, self._name = origins, name
         origins.on_stop[name] = self.stop
 

@@ -118,5 +118,5 @@ def test_settings() -> None:
     assert "timeout connect 500ms\n" in text
     # HAProxy has one timeout for both.
     assert "timeout server 60000ms\n" in text
-    assert text.count("verify required ca-file /ca.pem sni var(txn.p_host) ") == 2
+    assert text.count("verify required ca-file /ca.pem sni var(txn.p_host) ") == 4
     assert _sent(_SETTINGS)["servers"] == "127.0.0.1:53,[::1]:53"
