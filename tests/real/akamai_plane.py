@@ -53,6 +53,7 @@ class AkamaiPlane(InterpretedPlane):
     provider = "akamai"
     supports = AkamaiProvider.SUPPORTS
     not_kept: ClassVar[Mapping[str, str]] = {
+        "forwarded-proto": "The driver sets no X-Forwarded-Proto.",
         "cookie": "Cookies are not part of the cache key: an origin that varies its responses by "
         "cookies must forbid caching, or send Vary: Cookie.",
         "stale-while-revalidating": "Akamai asks the origin first.",

@@ -68,6 +68,7 @@ class CloudFrontPlane(InterpretedPlane):
     provider = "cloudfront"
     supports = CloudFrontProvider.SUPPORTS | {Capability.PURGE_TAG}
     not_kept: ClassVar[Mapping[str, str]] = {
+        "forwarded-proto": "The driver sets no X-Forwarded-Proto.",
         **dict.fromkeys(
             ("set-cookie", "set-cookie-public"),
             "CloudFront keeps Set-Cookie with the response, and sends it to all clients whose "

@@ -42,6 +42,7 @@ class FastlyPlane(WiredPlane):
     provider = "fastly"
     supports = FastlyProvider.SUPPORTS
     not_kept: ClassVar[Mapping[str, str]] = {
+        "forwarded-proto": "The driver sets no X-Forwarded-Proto.",
         "cookie": "Cookies are not part of the cache key: an origin that varies its responses by "
         "cookies must forbid caching, or send Vary: Cookie.",
         "websocket": "The driver does not upgrade connections.",

@@ -64,6 +64,8 @@ sub vcl_hash {
     hash_data(req.http.x-p-service);
     hash_data(req.http.host);
     hash_data(req.url);
+    # The origin learns the scheme, and may redirect by it.
+    hash_data(req.http.x-p-proto);
     if (req.http.x-p-key) {
         hash_data(req.http.x-p-key);
     }

@@ -55,6 +55,7 @@ PASSED = f"""\
  if {{ var(txn.entry),field(2,|) -m sub / }}
     http-request set-header x-p-service %[var(txn.service)]
     http-request set-header x-p-origin %[var(txn.entry)];%[var(sess.client)]
+    http-request set-header x-p-proto https if {{ ssl_fc }}
 """
 
 

@@ -11,6 +11,7 @@ x-p-service    the service's ID, for the cache key
 x-p-origin     the service's entry (:mod:`poppy.edge.plane.policies`), a semicolon, and the
                client's address
 x-p-for        X-Forwarded-For, if it is not that address
+x-p-proto      ``https`` if the client has used it; part of the cache key
 x-p-gzip       ``1`` if the response is compressed (:mod:`poppy.edge.plane.delivery`)
 x-p-errors     the entries and paths of the service's error pages, by status (``changes.lua``)
 x-p-key        a digest of the header fields and cookies of the cache key, if it has any

@@ -10,6 +10,8 @@ receives:
     requested one. The client's address is for X-Forwarded-For.
 ``x-p-for``
     X-Forwarded-For, if it is not that address.
+``x-p-proto``
+    X-Forwarded-Proto, if it is ``https`` and no trusted proxy has sent the field.
 ``x-p-final``
     ``1`` if Varnish did not understand the response to the same request. Interim responses (1xx)
     are then dropped, and for a day also those to later requests of the same origin.
@@ -214,7 +216,9 @@ frontend origin from origin
     acl has_client var(txn.p_entry),field(2,;) -m len gt 0
     acl has_for req.hdr(x-p-for) -m found
     acl has_host var(txn.p_entry),field(3,|) -m len gt 0
+    acl has_proto req.hdr(X-Forwarded-Proto) -m found
     acl has_options var(txn.p_options) -m found
+    acl is_secure req.hdr(x-p-proto) -m str https
     acl has_turns var(txn.p_has_turns) -m bool
     acl is_direct so_name direct
     acl is_interim var(txn.p_origin),in_table(origin_interim)
@@ -241,6 +245,8 @@ frontend origin from origin
     http-request allow if needs_detour
     http-request set-header X-Forwarded-For %[var(txn.p_entry),field(2,;)] if has_client
     http-request set-header X-Forwarded-For %[req.fhdr(x-p-for)] if has_for
+    http-request set-header X-Forwarded-Proto http if !has_proto
+    http-request set-header X-Forwarded-Proto https if !has_proto is_secure
     http-request set-header Host %[var(txn.p_entry),field(3,|)] if has_host
     http-request add-header CDN-Loop poppy
     http-request del-header x-p- -m beg

@@ -86,6 +86,33 @@ FORWARDING = (
         ),
     ),
     Promise(
+        "forwarded-proto",
+        "X-Forwarded-Proto is the scheme of the browser, which distinguishes responses in the"
+        " cache.",
+        (
+            Ask(
+                scheme="https",
+                fields={"X-Forwarded-Proto": "http"},
+                sees={"X-Forwarded-Proto": "https"},
+            ),
+            Ask(
+                scheme="http",
+                fields={"X-Forwarded-Proto": "https"},
+                sees={"X-Forwarded-Proto": "http"},
+            ),
+            Ask(scheme="https", gets=0),
+            Ask(
+                "{path}/post",
+                "POST",
+                body=b"x",
+                scheme="https",
+                sees={"X-Forwarded-Proto": "https"},
+            ),
+        ),
+        places=("/ttl-60",),
+        https=True,
+    ),
+    Promise(
         "forged-fields",
         "Origins receive no X-Forwarded-Host, X-Original-URL or X-HTTP-Method-Override of a "
         "client.",
