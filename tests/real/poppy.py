@@ -127,7 +127,7 @@ class Installation:
         wait(self._answers, 30)
 
     def _answers(self) -> bool:
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.ConnectionError, requests.Timeout):
             return self.session.get(self.base + "/v1.0/ping", timeout=2).status_code == 204
         return False
 

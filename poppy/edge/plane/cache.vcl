@@ -91,10 +91,16 @@ sub vcl_pass {
 }
 
 sub vcl_pipe {
+    # The origins' side measures the response.
+    set bereq.http.x-p-size = "1";
     set bereq.http.Connection = "close";
 }
 
 sub vcl_backend_fetch {
+    unset bereq.http.x-p-size;
+    if (!bereq.uncacheable && bereq.method == "GET") {
+        set bereq.http.x-p-size = "kept";
+    }
     set bereq.first_byte_timeout = @first_byte_timeout@s;
     if (bereq.http.x-p-origin ~ "^[^|]*[|][^|/]*/") {
         # The origin has options (poppy.edge.plane.origins_options).
@@ -116,10 +122,17 @@ sub vcl_backend_response {
         return (abandon);
     }
     unset beresp.http.x-p-large;
-    if (std.integer(beresp.http.Content-Length, 0) > @max_object_size@) {
+    if (std.integer(beresp.http.Content-Length, 0) > @max_object_size@
+        || beresp.http.x-p-size == "large") {
         set beresp.http.x-p-large = "1";
         return (pass(120s));
     }
+    if (beresp.http.x-p-size == "unknown") {
+        # The next request shows the size (origins_sizes.lua), so that later ones may keep it.
+        set beresp.http.x-p-large = "1";
+        return (pass(1s));
+    }
+    unset beresp.http.x-p-size;
     call mark;
     call compress;
     set beresp.grace = @grace@s;

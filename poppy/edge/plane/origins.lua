@@ -237,13 +237,11 @@ end
 -- Return an address that accepts connections, or nil if those that were tried don't.
 function poppy_origins.choose(addresses, port, is_idempotent, limit)
     limit = limit or timeout
-    local tries, oldest, since = 0, nil, nil
+    local tries, dead = 0, {}
     for _, address in ipairs(addresses) do
         local target, time = target_of(address .. " " .. port), now()
         if target.dead > time then
-            if not since or target.dead < since.dead then
-                oldest, since = address, target
-            end
+            dead[#dead + 1] = { address = address, target = target, since = target.dead }
         elseif is_idempotent and target.alive > time then
             return address
         elseif tries < MOST_TRIES then
@@ -253,8 +251,16 @@ function poppy_origins.choose(addresses, port, is_idempotent, limit)
             end
         end
     end
-    local is_last = since and tries < MOST_TRIES and connects(since, oldest, port, limit)
-    return is_last and oldest or nil
+    -- Of the dead ones, the first to be alive again may be any.
+    table.sort(dead, function(one, other)
+        return one.since < other.since
+    end)
+    for number = 1, math.min(#dead, MOST_TRIES - tries) do
+        if connects(dead[number].target, dead[number].address, port, limit) then
+            return dead[number].address
+        end
+    end
+    return nil
 end
 
 core.register_action("origin", { "http-req" }, function(txn)

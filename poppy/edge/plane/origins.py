@@ -49,6 +49,10 @@ _MAX_IDLE = 1000
 _LONGEST_CONNECT, _LONGEST_RESPONSE = 60, 300
 _LUA = Path(__file__).with_name("origins.lua")
 _OPTIONS_LUA = Path(__file__).with_name("origins_options.lua")
+_SIZES_LUA = Path(__file__).with_name("origins_sizes.lua")
+#: Milliseconds and bytes of a response without Content-Length that HAProxy waits for. A response
+#: that ends before is small; the buffer has room for so much.
+_WAIT_MS, _WAIT_BYTES = 200, 65536
 
 #: IPv4 networks that are not globally reachable: those that :func:`poppy.common.addresses.check`
 #: refuses (IANA, "IPv4 Special-Purpose Address Registry").
@@ -99,12 +103,17 @@ def section(settings: Settings, run_directory: Path) -> str:
         "special": _listed(_special()),
         "policies": files.policies,
         "sick": files.sick,
+        "largest": settings.max_object_size,
     }
     # HAProxy has one timeout for both. Varnish applies the shorter one.
     server_timeout = max(settings.first_byte_timeout, settings.between_bytes_timeout)
     return _TEMPLATE.format(
         lua=_LUA,
         options_lua=_OPTIONS_LUA,
+        sizes_lua=_SIZES_LUA,
+        url="%[req.fhdr(x-p-service)] %[req.fhdr(host)] %[pathq]",
+        wait_ms=_WAIT_MS,
+        wait_bytes=_WAIT_BYTES,
         lua_settings=";".join(f"{name}={value}" for name, value in lua_settings.items()),
         connect_ms=_milliseconds(settings.connect_timeout),
         server_ms=_milliseconds(server_timeout),
@@ -191,6 +200,7 @@ global
     setenv POPPY_ORIGINS "{lua_settings}"
     lua-load-per-thread {lua}
     lua-load-per-thread {options_lua}
+    lua-load-per-thread {sizes_lua}
 
 defaults origin
     mode http
@@ -203,12 +213,13 @@ backend origin_interim from origin
     stick-table type string len 264 size 10k expire 1d store gpc0
 
 frontend origin from origin
-    bind unix@{run}/origin.sock mode 600
+    bind unix@{run}/origin.sock mode 600 name origin
     bind unix@{run}/origin-direct.sock mode 600 name direct
     bind unix@{run}/origin-first.sock mode 600 name first
     bind unix@{run}/origin-second.sock mode 600 name second
     log global
     log-format '{log}'
+    filter lua.measure
     option dontlog-normal
     option dontlognull
     acl has_body req.hdr(transfer-encoding) -m found
@@ -218,6 +229,15 @@ frontend origin from origin
     acl has_host var(txn.p_entry),field(3,|) -m len gt 0
     acl has_proto req.hdr(X-Forwarded-Proto) -m found
     acl has_options var(txn.p_options) -m found
+    acl is_kept req.hdr(x-p-size) -m str kept
+    acl is_measured req.hdr(x-p-size) -m found
+    acl is_outer so_name origin
+    acl is_short res.body_len lt {wait_bytes}
+    acl will_be_kept var(txn.p_kept) -m bool
+    acl is_quick var(txn.p_waited) -m int lt {wait_ms}
+    acl is_unknown var(txn.p_unknown) -m bool
+    acl is_sized res.hdr(content-length) -m found
+    acl is_known var(txn.p_size) -m found
     acl is_secure req.hdr(x-p-proto) -m str https
     acl has_turns var(txn.p_has_turns) -m bool
     acl is_direct so_name direct
@@ -228,6 +248,8 @@ frontend origin from origin
     acl is_tls var(txn.p_tls) -m str 1
     acl needs_detour var(txn.p_detour) -m bool
     acl refers var(txn.p_entry),field(2,|) -m sub /
+    http-request set-var-fmt(txn.p_measured) "{url}" if is_outer is_measured
+    http-request set-var(txn.p_kept) bool(1) if is_outer is_kept
     http-request set-header x-p-turn %[so_name] if {{ so_name first second }}
     http-request set-var(txn.p_turn) req.fhdr(x-p-turn)
     http-request set-var(txn.p_entry) req.fhdr(x-p-origin)
@@ -245,8 +267,8 @@ frontend origin from origin
     http-request allow if needs_detour
     http-request set-header X-Forwarded-For %[var(txn.p_entry),field(2,;)] if has_client
     http-request set-header X-Forwarded-For %[req.fhdr(x-p-for)] if has_for
-    http-request set-header X-Forwarded-Proto http if !has_proto
     http-request set-header X-Forwarded-Proto https if !has_proto is_secure
+    http-request set-header X-Forwarded-Proto http if !has_proto
     http-request set-header Host %[var(txn.p_entry),field(3,|)] if has_host
     http-request add-header CDN-Loop poppy
     http-request del-header x-p- -m beg
@@ -260,6 +282,16 @@ frontend origin from origin
     http-request set-dst var(txn.p_address)
     http-request set-dst-port var(txn.p_port)
     http-response del-header x-p- -m beg
+    http-response unset-var(txn.p_measured) if is_sized
+    http-response unset-var(txn.p_measured) unless {{ status 200 }}
+    http-response set-var(txn.p_unknown) bool(1) if will_be_kept {{ var(txn.p_measured) -m found }}
+    http-response lua.known_size if is_unknown
+    http-response set-var(txn.p_began) date(0,ms) if is_unknown !is_known
+    http-response wait-for-body time {wait_ms} at-least {wait_bytes} if is_unknown !is_known
+    http-response set-var(txn.p_waited) date(0,ms),sub(txn.p_began) if is_unknown !is_known
+    http-response set-var(txn.p_size) str(unknown) if is_unknown !is_known
+    http-response set-var(txn.p_size) str(small) if is_unknown is_quick is_short
+    http-response set-header x-p-size %[var(txn.p_size)] if is_unknown
     http-response set-var(txn.p_responded) bool(1)
     http-after-response set-var-fmt(txn.p_judged) "%[status] %[var(txn.p_statuses)]" if is_first
     http-after-response set-status 425 if is_first {{ var(txn.p_judged),lua.is_listed -m str yes }}

@@ -110,6 +110,7 @@ FORWARDING = (
             ),
         ),
         places=("/ttl-60",),
+        alone=True,
         https=True,
     ),
     Promise(
