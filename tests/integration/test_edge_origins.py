@@ -413,11 +413,47 @@ class TestTLS:
         with Origin(tls=context) as origin:
             assert edge.ask(origin.named(host), tls=True).status == 503
 
-    def test_an_address_can_not_be_verified(self, edge: OriginSide, authority: Authority) -> None:
-        with Origin(tls=authority.context("127.1.0.1")) as origin:
-            assert edge.ask(origin.at, tls=True).status == 502
-            assert "a certificate can't be verified for an address" in edge.logged(origin.at)
-            assert not origin.alpn
+    @pytest.mark.parametrize("address", ["127.1.0.1", "::1"])
+    def test_an_address_is_verified_and_not_asked_for(
+        self, edge: OriginSide, authority: Authority, address: str
+    ) -> None:
+        with Origin(address, tls=authority.context(address)) as origin:
+            for method in ("GET", "GET", "POST"):
+                body = b"x" * 200_000 if method == "POST" else None
+                assert edge.ask(origin.at, method, body=body, tls=True).body == b"ok"
+            # RFC 6066, section 3: a server name is not an address.
+            assert {request.name for request in origin.requests} == {None}
+            assert [request.connection for request in origin.requests] == [1, 1, 2]
+            assert origin.alpn == ["http/1.1"] * 2
+
+    def test_certificates_that_do_not_have_the_address(
+        self, edge: OriginSide, authority: Authority, tmp_path: Path
+    ) -> None:
+        others = Authority(tmp_path, "another")
+        for context in (
+            authority.context("127.1.0.2"),
+            authority.context("::ffff:127.1.0.1"),
+            authority.context("www.example.com"),
+            authority.context("127.1.0.1", days=-1),
+            others.context("127.1.0.1"),
+        ):
+            with Origin(tls=context) as origin:
+                for method in ("GET", "POST"):
+                    assert edge.ask(origin.at, method, body=b"x", tls=True).status == 502
+                assert not origin.requests
+
+    def test_connections_to_several_addresses_are_not_mixed_with_tls(
+        self, edge: OriginSide, authority: Authority
+    ) -> None:
+        one = authority.context("127.1.0.1")
+        with (
+            Origin(tls=one) as first,
+            Origin("127.1.0.2", port=first.port, tls=one) as second,
+        ):
+            for _ in range(2):
+                assert edge.ask(first.at, tls=True).status == 200
+                assert edge.ask(second.at, tls=True).status == 502
+            assert not second.requests
 
     def test_an_origin_without_tls(self, edge: OriginSide, name: Names) -> None:
         with Origin() as origin:

@@ -344,7 +344,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
         certificate = self._builder(subject, key.public_key(), days)
-        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
         certificate = certificate.add_extension(alternatives, critical=False)
         signed = certificate.sign(self._key, hashes.SHA256())
         return (
@@ -369,3 +369,11 @@ class Authority:
             .not_valid_before(end - timedelta(days=30))
             .not_valid_after(end)
         )
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    """Return a name, or an address as one (RFC 5280, section 4.2.1.6)."""
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -199,16 +199,13 @@ local function resolve(name, host)
     end
 end
 
--- Return the allowed addresses of a host, and why there is none.
-function poppy_origins.addresses_of(host, needs_name)
+-- Return the allowed addresses of a host, why there is none, and whether the host is an address.
+function poppy_origins.addresses_of(host)
     if host:find(":", 1, true) or host:find("^[%d.]+$") then
         if not core.parse_addr(host) then
             return {}, "no address"
         end
-        if needs_name then
-            return {}, "a certificate can't be verified for an address"
-        end
-        return is_fine(host) and { host } or {}, host .. " is refused"
+        return is_fine(host) and { host } or {}, host .. " is refused", true
     end
     local name = name_of(host)
     if now() >= name.expires then
@@ -273,8 +270,7 @@ core.register_action("origin", { "http-req" }, function(txn)
         return fail("502", "no origin")
     end
     local name = txn:get_var("txn.p_name")
-    local needs_name = txn:get_var("txn.p_tls") == "1" and not name
-    local addresses, problem = poppy_origins.addresses_of(host, needs_name)
+    local addresses, problem, is_address = poppy_origins.addresses_of(host)
     if #addresses == 0 then
         return fail("502", problem)
     end
@@ -286,6 +282,7 @@ core.register_action("origin", { "http-req" }, function(txn)
         return fail("503", "no address accepts connections")
     end
     txn:set_var("txn.p_host", name or host)
+    txn:set_var("txn.p_by_address", is_address and not name or false)
     txn:set_var("txn.p_port", port)
     txn:set_var("txn.p_address", address)
 end, 0)

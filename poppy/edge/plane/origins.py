@@ -49,6 +49,7 @@ _MAX_IDLE = 1000
 _LONGEST_CONNECT, _LONGEST_RESPONSE = 60, 300
 _LUA = Path(__file__).with_name("origins.lua")
 _OPTIONS_LUA = Path(__file__).with_name("origins_options.lua")
+_ADDRESSES_LUA = Path(__file__).with_name("origins_addresses.lua")
 _SIZES_LUA = Path(__file__).with_name("origins_sizes.lua")
 #: Milliseconds and bytes of a response without Content-Length that HAProxy waits for. A response
 #: that ends before is small; the buffer has room for so much.
@@ -110,7 +111,11 @@ def section(settings: Settings, run_directory: Path) -> str:
     return _TEMPLATE.format(
         lua=_LUA,
         options_lua=_OPTIONS_LUA,
+        addresses_lua=_ADDRESSES_LUA,
         sizes_lua=_SIZES_LUA,
+        tls=_TLS.format(ca_file=settings.origin_ca_file),
+        pooled=_POOLED,
+        once=_ONCE,
         url="%[req.fhdr(x-p-service)] %[req.fhdr(host)] %[pathq]",
         wait_ms=_WAIT_MS,
         wait_bytes=_WAIT_BYTES,
@@ -131,7 +136,7 @@ def section(settings: Settings, run_directory: Path) -> str:
             _BACKEND.format(name=f"{scheme}_{use}{suffix}", how=how + patience, tls=tls)
             for scheme, tls in (
                 ("plain", ""),
-                ("tls", _TLS.format(ca_file=settings.origin_ca_file)),
+                ("tls", _TLS.format(ca_file=settings.origin_ca_file) + _SNI),
             )
             for use, how in (("pooled", _POOLED), ("once", _ONCE))
             for suffix, patience in (("", ""), ("_patient", _PATIENT))
@@ -201,6 +206,7 @@ global
     lua-load-per-thread {lua}
     lua-load-per-thread {options_lua}
     lua-load-per-thread {sizes_lua}
+    lua-load-per-thread {addresses_lua}
 
 defaults origin
     mode http
@@ -238,6 +244,7 @@ frontend origin from origin
     acl is_unknown var(txn.p_unknown) -m bool
     acl is_sized res.hdr(content-length) -m found
     acl is_known var(txn.p_size) -m found
+    acl is_address var(txn.p_by_address) -m bool
     acl is_secure req.hdr(x-p-proto) -m str https
     acl has_turns var(txn.p_has_turns) -m bool
     acl is_direct so_name direct
@@ -281,6 +288,7 @@ frontend origin from origin
     http-request deny deny_status 502 unless {{ var(txn.p_address) -m found }}
     http-request set-dst var(txn.p_address)
     http-request set-dst-port var(txn.p_port)
+    http-request set-src var(txn.p_address) if is_tls is_address
     http-response del-header x-p- -m beg
     http-response unset-var(txn.p_measured) if is_sized
     http-response unset-var(txn.p_measured) unless {{ status 200 }}
@@ -300,6 +308,8 @@ frontend origin from origin
     http-after-response set-header connection close unless {{ status 101 }}
     use_backend origin_turns if has_turns
     use_backend origin_detour if needs_detour
+    use_backend origin_address_pooled if is_tls is_address is_pooled
+    use_backend origin_address_once if is_tls is_address
     use_backend origin_tls_pooled_patient if is_tls is_pooled is_patient
     use_backend origin_tls_once_patient if is_tls is_patient
     use_backend origin_plain_pooled_patient if is_pooled is_patient
@@ -309,6 +319,18 @@ frontend origin from origin
     use_backend origin_plain_pooled if is_pooled
     default_backend origin_plain_once
 {backends}
+# TLS to an address makes a detour over TCP, where a filter verifies it. The proxy protocol carries
+# the address, and tells kept connections apart.
+backend origin_address_pooled from origin
+{pooled}\
+    http-request set-timeout server var(txn.p_response) if {{ var(txn.p_response) -m found }}
+    server address unix@{run}/origin-address.sock send-proxy-v2
+
+backend origin_address_once from origin
+{once}\
+    http-request set-timeout server var(txn.p_response) if {{ var(txn.p_response) -m found }}
+    server address unix@{run}/origin-address.sock send-proxy-v2
+
 # The second server gets requests again that fail at the first.
 backend origin_turns from origin
     balance first
@@ -340,6 +362,16 @@ frontend origin_detour_tcp from origin_tcp
     filter lua.final
     default_backend origin_direct
 
+frontend origin_address from origin_tcp
+    bind unix@{run}/origin-address.sock mode 600 accept-proxy
+    tcp-request content set-var(txn.p_wanted) dst,hex
+    filter lua.verified
+    default_backend origin_address_tls
+
+backend origin_address_tls from origin_tcp
+    retries 0
+    server origin 0.0.0.0:0{tls}
+
 backend origin_direct from origin_tcp
     server direct unix@{run}/origin-direct.sock
 """
@@ -362,7 +394,5 @@ _ONCE = """\
     retries 0
 """
 # Without a session to resume, HAProxy verifies the certificate at each connection.
-_TLS = (
-    " ssl verify required ca-file {ca_file} sni var(txn.p_host) alpn http/1.1"
-    " ssl-min-ver TLSv1.2 no-ssl-reuse"
-)
+_TLS = " ssl verify required ca-file {ca_file} alpn http/1.1 ssl-min-ver TLSv1.2 no-ssl-reuse"
+_SNI = " sni var(txn.p_host)"  # HAProxy verifies this name.

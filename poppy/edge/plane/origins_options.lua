@@ -90,8 +90,8 @@ end
 
 -- Whether an address of an origin accepts connections.
 local function is_reachable(origin)
-  local host, port, tls = origin.entry:match("^%[?(.-)%]?:(%d+)|([^|]*)")
-  local addresses = origins.addresses_of(host, tls == "1" and not origin.name)
+  local host, port = origin.entry:match("^%[?(.-)%]?:(%d+)|")
+  local addresses = origins.addresses_of(host)
   return origins.choose(addresses, port, false, origin.connect) ~= nil
 end
 

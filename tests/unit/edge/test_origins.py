@@ -114,9 +114,11 @@ def test_public_addresses_are_fine(address: str) -> None:
 
 def test_settings() -> None:
     text = origins.section(_SETTINGS, Path("/run/poppy-edge"))
-    assert "bind unix@/run/poppy-edge/origin.sock mode 600\n" in text
+    assert "bind unix@/run/poppy-edge/origin.sock mode 600 name origin\n" in text
     assert "timeout connect 500ms\n" in text
     # HAProxy has one timeout for both.
     assert "timeout server 60000ms\n" in text
-    assert text.count("verify required ca-file /ca.pem sni var(txn.p_host) ") == 4
+    assert text.count("verify required ca-file /ca.pem ") == 5
+    # TLS to an address has no SNI (RFC 6066, section 3).
+    assert text.count(" sni var(txn.p_host)") == 4
     assert _sent(_SETTINGS)["servers"] == "127.0.0.1:53,[::1]:53"
