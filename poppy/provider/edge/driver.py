@@ -25,6 +25,7 @@ from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Capability, Deployment, Point, Provider, Query, Sighting
 from poppy.provider.edge import acme_options, document_secrets, statistics
+from poppy.provider.edge.abilities import SUPPORTED
 from poppy.provider.edge.acme_orders import Order, Owner
 from poppy.provider.edge.compiler import compile_program
 from poppy.provider.edge.nodes import LATEST, SOONEST, Nodes, check_accepted, live
@@ -53,47 +54,7 @@ class EdgeProvider(Provider):
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (*OPTS, *acme_options.OPTS)
 
-    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
-        {
-            Capability.REFERRER,
-            Capability.CLIENT_IP,
-            Capability.SOFT_PURGE,
-            Capability.PURGE_MANY,
-            Capability.PURGE_TAG,
-            Capability.PURGE_PREFIX,
-            Capability.PURGE_HOST,
-            Capability.PREWARM,
-            Capability.IPV6_ORIGIN,
-            Capability.ORIGIN_SSL,
-            Capability.CACHE_MODE,
-            Capability.BROWSER_TTL,
-            Capability.STALE_WHILE_REVALIDATE,
-            Capability.STALE_IF_ERROR,
-            Capability.STATUS_TTL,
-            Capability.CACHE_KEY_QUERY,
-            Capability.CACHE_KEY_HEADERS,
-            Capability.CACHE_KEY_COOKIES,
-            Capability.HTTPS_REDIRECT,
-            Capability.HSTS,
-            Capability.MIN_TLS,
-            Capability.GZIP,
-            Capability.WEBSOCKETS,
-            Capability.REDIRECTS,
-            Capability.REQUEST_HEADERS,
-            Capability.RESPONSE_HEADERS,
-            Capability.CORS,
-            Capability.ERROR_PAGES,
-            Capability.ANALYTICS,
-            Capability.SIGNED_URLS,
-            Capability.ORIGIN_PATH,
-            Capability.ORIGIN_TIMEOUTS,
-            Capability.ORIGIN_VERIFY_NAME,
-            Capability.ORIGIN_HEALTH_CHECK,
-            Capability.ORIGIN_BACKUP,
-            Capability.ORIGIN_SECRET_HEADER,
-            Capability.ORIGIN_S3,
-        }
-    )
+    SUPPORTS: ClassVar[frozenset[Capability]] = SUPPORTED
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
         Capability.GEOGRAPHY: ("geography",),
         Capability.SNI_CERTIFICATE: ("acme_directories",),

@@ -5,16 +5,25 @@ import dataclasses
 from typing import Any
 
 import pytest
+from oslo_config import cfg
 
+from poppy.edge import options
 from poppy.edge.errors import Refused
 from poppy.edge.plane import origins_health, origins_options
 from poppy.edge.plane.policies import served
 from poppy.edge.program import Choice, Program, Upstream
 from poppy.model.document.origins import Auth, HealthCheck, OriginOptions, SecretHeader
 from poppy.model.secrets import Secret
-from tests.real.edge_origins import make_settings
 
-SETTINGS = dataclasses.replace(make_settings(), connect_timeout=5.0, first_byte_timeout=60.0)
+
+def _settings() -> options.Settings:
+    conf = cfg.ConfigOpts()
+    options.register(conf)
+    conf([], project="poppy-edge")
+    return options.read(conf)
+
+
+SETTINGS = _settings()
 MAIN = OriginOptions(
     name="main",
     path="/site/",
@@ -84,12 +93,12 @@ def test_origins_without_options_have_no_file() -> None:
 
 def test_sealed_secrets_are_refused() -> None:
     sealed = Secret("01234567", "sealed")
-    for options in (
+    for found in (
         OriginOptions(secret_header=SecretHeader("X-Edge", sealed)),
         OriginOptions(auth=Auth("s3", "eu-1", "films", "AKID", sealed)),
     ):
         with pytest.raises(Refused, match="sealed"):
-            origins_options.entries([Upstream("a.b", 80, False, None, options)], SETTINGS)
+            origins_options.entries([Upstream("a.b", 80, False, None, found)], SETTINGS)
 
 
 def test_a_policy_and_an_entry_refer_to_the_file() -> None:
@@ -139,8 +148,8 @@ def test_other_options_are_refused_without_quoting_secrets(
     origin: int, changes: dict[str, Any], message: str
 ) -> None:
     document = VALID.to_dict()
-    options = document["origins"][origin].get("options", {})
-    document["origins"][origin]["options"] = {**options, **changes}
+    known = document["origins"][origin].get("options", {})
+    document["origins"][origin]["options"] = {**known, **changes}
     with pytest.raises(ValueError, match=message) as caught:
         Program.from_dict(document)
     assert "s3" not in str(caught.value)
