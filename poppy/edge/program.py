@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from poppy.edge import optional
+from poppy.edge import optional, pem
 from poppy.edge.reading import Reader, matching
-from poppy.model import paths
+from poppy.model import names, paths
 from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import EdgeFields
@@ -35,8 +35,6 @@ MAX_WILDCARDS = 5000  #: Of all patterns together. A node may compare each with 
 MAX_TTL = 10 * 365 * 86400  #: Seconds.
 MAX_CERTIFICATES = 100
 MAX_NAMES = 100  #: Of a certificate.
-MAX_CHAIN = 32 * 1024  #: Bytes of PEM.
-MAX_KEY = 8 * 1024  #: Bytes of PEM.
 
 _SERVICE_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
@@ -46,12 +44,6 @@ _PATH = re.compile(r"/[!-~]{0,4095}")
 # RFC 8555, sections 8.1 and 8.3: base64url.
 _TOKEN = re.compile("[A-Za-z0-9_-]{1,256}")
 _KEY_AUTHORIZATION = re.compile("[A-Za-z0-9_-]{1,256}[.][A-Za-z0-9_-]{1,128}")
-# RFC 7468. HAProxy's runtime API takes an empty line for the end.
-_BASE64 = "(?:[A-Za-z0-9+/=]{1,76}\n)+"
-_CHAIN = re.compile(
-    f"(?:-----BEGIN CERTIFICATE-----\n{_BASE64}-----END CERTIFICATE-----\n){{1,10}}"
-)
-_KEY = re.compile(f"-----BEGIN ((?:EC |RSA )?PRIVATE KEY)-----\n{_BASE64}-----END \\1-----\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +154,7 @@ class Program(EdgeFields):
         certificates: for HTTPS. Domains without one have none.
         challenges: see :class:`Challenge`.
         caching: options for each entry of ``ttls``; empty if none has any.
+        log_project: the project that gets the service's access logs; empty without log delivery.
         checked: whether :meth:`from_dict` has checked it. No part of the program, and not copied.
     """
 
@@ -174,6 +167,7 @@ class Program(EdgeFields):
     certificates: tuple[Certificate, ...] = ()
     challenges: tuple[Challenge, ...] = ()
     caching: tuple[CacheOptions, ...] = ()
+    log_project: str = ""
     checked: bool = field(default=False, init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -216,10 +210,11 @@ class Program(EdgeFields):
             certificates=tuple(read.any("certificates", MAX_CERTIFICATES, _certificate)),
             challenges=tuple(read.any("challenges", MAX_DOMAINS, _challenge)),
             caching=tuple(read.any("caching", MAX_RULES, optional.cache_options)),
+            log_project=read.text(_LOGS, names.PROJECT_ID) if _LOGS in document else "",
             **optional.read(document),
         )
-        names = {"version", *(it.name for it in fields(cls) if it.init)}
-        unknown = sorted(document.keys() - names)
+        known_names = {"version", *(it.name for it in fields(cls) if it.init)}
+        unknown = sorted(document.keys() - known_names)
         if unknown:
             raise ValueError(f"the program has the unknown field {unknown[0]!r:.80}")
         if not program.origins:
@@ -250,12 +245,13 @@ class Program(EdgeFields):
 
 
 #: Fields that programs without them do not have.
-_OPTIONAL = ("certificates", "challenges", "caching")
+_LOGS = "log_project"
+_OPTIONAL = ("certificates", "challenges", "caching", _LOGS)
 
 
 def _version(document: Mapping[str, Any]) -> int:
     """Return the version that the fields of a program need."""
-    newer = {"caching", *optional.NAMES}
+    newer = {"caching", _LOGS, *optional.NAMES}
     origins = document.get("origins")
     has_options = isinstance(origins, list) and any(
         isinstance(it, Mapping) and "options" in it for it in origins
@@ -353,16 +349,9 @@ def _certificate(document: Any) -> Certificate:
         raise ValueError("names is empty")
     return Certificate(
         names=tuple(names),
-        chain=_pem(document, "chain", _CHAIN, MAX_CHAIN),
-        key=_pem(document, "key", _KEY, MAX_KEY),
+        chain=pem.chain(document),
+        key=pem.key(document),
     )
-
-
-def _pem(document: Mapping[str, Any], name: str, pattern: re.Pattern[str], most: int) -> str:
-    text = document.get(name)
-    if not isinstance(text, str) or len(text) > most or not pattern.fullmatch(text):
-        raise ValueError(f"{name} is no PEM of up to {most} bytes")
-    return text
 
 
 def _challenge(document: Any) -> Challenge:

@@ -19,10 +19,10 @@ import pytest
 
 from poppy.common.errors import PermanentError
 from poppy.edge.errors import Refused
+from poppy.edge.pem import MAX_CHAIN
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.runtime import HAProxy
 from poppy.edge.program import (
-    MAX_CHAIN,
     MAX_NAMES,
     Access,
     Certificate,

@@ -22,8 +22,11 @@ T = TypeVar("T")
 _ALL = "/*"
 
 
-def compile_program(service_id: str, spec: ServiceSpec) -> Program:
+def compile_program(service_id: str, spec: ServiceSpec, log_project: str = "") -> Program:
     """Return the program of a service.
+
+    Args:
+        log_project: the project that gets its access logs; empty if there are none.
 
     Raises:
         PermanentError: a node would refuse it; the message names the part of the document.
@@ -40,6 +43,7 @@ def compile_program(service_id: str, spec: ServiceSpec) -> Program:
         routes=tuple(Choice(pattern, number) for pattern, number in routes),
         ttls=tuple(Choice(pattern, min(entry.ttl, MAX_TTL)) for pattern, entry in caching),
         caching=options if any(it != CacheOptions() for it in options) else (),
+        log_project=log_project,
         restrictions=tuple(
             Access(access, kind, _clients(kind, rules))
             for (access, kind), rules in spec.restricting

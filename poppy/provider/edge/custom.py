@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from poppy.common.clock import now_utc
 from poppy.common.errors import PermanentError
 from poppy.edge.errors import Refused
+from poppy.edge.pem import MAX_CHAIN, MAX_KEY
 from poppy.edge.plane.certificates import served
-from poppy.edge.program import MAX_CHAIN, MAX_KEY, Certificate
+from poppy.edge.program import Certificate
 from poppy.model.certificates import Uploaded
 from poppy.provider.edge import acme_renewal
 

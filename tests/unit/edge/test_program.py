@@ -131,7 +131,7 @@ def test_a_program_without_certificates_is_as_it_was_before_there_were_any() -> 
     document = {name: value for name, value in document.items() if value is not None}
     for origin in document["origins"]:
         del origin["options"]
-    for name in ("certificates", "challenges", "caching", "checked"):
+    for name in ("certificates", "challenges", "caching", "log_project", "checked"):
         del document[name]
 
     assert plain.to_json() == json.dumps(document, sort_keys=True)
@@ -154,6 +154,7 @@ OPTIONAL: dict[str, Any] = {
         "rules": [{"name": "r", "request_url": "/films/*"}],
         "query": "t",
     },
+    "log_project": "4:2",
 }
 
 
@@ -175,6 +176,10 @@ def test_optional_fields_need_a_version_that_the_previous_release_refuses() -> N
     ("path", "value", "message"),
     [
         (["novelty"], 1, "unknown field 'novelty'"),
+        (["log_project"], "", "log_project"),
+        (["log_project"], "4|2", "log_project"),
+        (["log_project"], "4 2", "log_project"),
+        (["log_project"], 42, "log_project"),
         (["delivery", "novelty"], 1, "delivery has the unknown field 'novelty'"),
         (["delivery", "https_redirect"], 1, "delivery.https_redirect is 1"),
         (["delivery", "min_tls"], "1.1", "delivery.min_tls is '1.1'"),

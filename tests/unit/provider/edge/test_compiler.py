@@ -141,6 +141,11 @@ def test_optional_fields_are_in_the_program_as_the_document_has_them() -> None:
     assert program.delivery is not None
 
 
+def test_a_program_names_the_project_of_its_logs() -> None:
+    assert compile_program(ID, make_spec(), "42").log_project == "42"
+    assert "log_project" not in compile_program(ID, make_spec()).to_dict()
+
+
 def test_options_of_caching_go_with_their_ttl() -> None:
     spec = accepted(ALL)
     program = compile_program(ID, spec)
