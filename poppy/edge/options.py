@@ -19,6 +19,8 @@ _DIRECTORY = re.compile(r"/[A-Za-z0-9_./-]+")  # Needs no quoting in HAProxy's f
 _FIELD = re.compile("[A-Za-z][A-Za-z0-9-]{0,63}")
 #: The name of the file in the run directory with the agent's figures.
 AGENT_METRICS = "agent.prom"
+#: The name of the pipe in the run directory to which HAProxy writes the access log.
+ACCESS_LOG = "access.pipe"
 
 _MEGABYTE = 1024 * 1024
 _HOUR = 3600

@@ -7,6 +7,7 @@ A state directory contains::
     revision                   the revision up to which the programs are complete
     failures.json              {"<service>": {"revision": ..., "reason": ...}}
     traffic/                   what was counted and not reported yet (poppy.edge.traffic)
+    logs/                      access logs that are not delivered yet (poppy.edge.logs)
 
 Each file is replaced as a whole: a reader, or a node after a power failure, finds the previous
 content or the new one. A file that is damaged anyway is reported and ignored.
@@ -46,6 +47,7 @@ class State:
         self._revision = directory / "revision"
         self._failures = directory / "failures.json"
         self.traffic = directory / "traffic"
+        self.logs = directory / "logs"
 
     def create(self) -> None:
         """Create the directory, for this user only, if there is none."""

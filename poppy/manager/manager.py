@@ -27,6 +27,7 @@ from poppy.manager.custom_certificates import CustomCertificatesManager
 from poppy.manager.document_secrets import DocumentSecrets
 from poppy.manager.dry_run import Planner
 from poppy.manager.edge import EdgeManager
+from poppy.manager.edge_logs import EdgeLogs
 from poppy.manager.edge_overview import EdgeOverview
 from poppy.manager.edge_traffic import EdgeTraffic
 from poppy.manager.flavors import FlavorsManager
@@ -53,6 +54,7 @@ class Manager(Driver):
         certificates: orders for certificates.
         edge: the nodes of the operator's own edge.
         edge_traffic: the figures that they report.
+        edge_logs: where they put access logs.
         edge_overview: their state.
         flavors: the operator's choices of providers.
         operations: operations, for tenants and operators.
@@ -129,6 +131,7 @@ class Manager(Driver):
         traffic_retention = conf["drivers:storage"].edge_traffic_retention
         self.edge_overview = EdgeOverview(storage)
         self.edge_traffic = EdgeTraffic(storage, datetime.timedelta(days=traffic_retention))
+        self.edge_logs = EdgeLogs(providers)
         self.admin_search = AdminSearch(storage)
         self.operations = OperationsManager(storage)
         self.transfers = TransfersManager(

@@ -121,9 +121,18 @@ def place(store: LogStore | None, service: Service, provider: str) -> Location |
     """
     if store is None or not service.spec.log_delivery:
         return None
-    bucket = store.bucket.replace(_PROJECT, service.project_id)
+    return location(store, service.project_id, service.service_id, provider)
+
+
+def location(store: LogStore, project_id: str, service_id: str, provider: str) -> Location:
+    """Return the place for the logs of a service, which may be deleted.
+
+    Raises:
+        PermanentError: the name of the bucket is invalid for this project.
+    """
+    bucket = store.bucket.replace(_PROJECT, project_id)
     if not _NAME.fullmatch(bucket):
         raise PermanentError(
-            f"Project {service.project_id} can't have logs: '{bucket}' is not a valid bucket name"
+            f"Project {project_id} can't have logs: '{bucket}' is not a valid bucket name"
         )
-    return Location(store, bucket, f"{service.project_id}/{service.service_id}/{provider}/")
+    return Location(store, bucket, f"{project_id}/{service_id}/{provider}/")

@@ -33,6 +33,13 @@ from tests.functional.harness import PROJECT, Harness
 from tests.real.edge_agent import Agent, until
 
 GROUP = "drivers:provider:edge"
+STORE = "https://swift.example.net"
+LOGS = {
+    "log_bucket": "cdn-logs",
+    "log_endpoint": STORE,
+    "log_access_key": "AKIALOGS",
+    "log_secret_key": "s3cr3t",
+}
 
 
 def make_provider(poppy, **options):
@@ -73,12 +80,18 @@ class TestContract(ProviderContract):
     @pytest.fixture
     def provider(self, poppy, nodes):
         self.nodes = nodes
-        return make_provider(poppy)
+        return make_provider(poppy, **LOGS)
 
     def objects(self, provider, service):
         poll(self.nodes)
         (serving,) = {service.service_id in node.programs for node in self.nodes}
         return [service.service_id] if serving else []
+
+    def log_places(self, provider, service):
+        poll(self.nodes)
+        programs = {it.programs.get(service.service_id) for it in self.nodes}
+        owners = {it.log_project for it in programs if it is not None} - {""}
+        return {f"{STORE}/cdn-logs/{it}/{service.service_id}/edge/" for it in owners}
 
     def settle(self, provider, service, known=None):
         for _ in range(3):

@@ -25,6 +25,9 @@ WELL = {
     'poppy_edge_process_up{process="haproxy"}': "1+0x30",
     "poppy_edge_disk_bytes": "100+0x30",
     "poppy_edge_disk_free_bytes": "50+0x30",
+    "poppy_edge_log_overdue_seconds": "3000+0x30",
+    "poppy_edge_log_lost_lines_total": "5+0x30",
+    "haproxy_process_dropped_logs_total": "5+0x30",
 }
 #: What differs, and the alerts after half an hour.
 CASES = (
@@ -43,6 +46,9 @@ CASES = (
     ({'poppy_edge_process_up{process="haproxy"}': "0+0x30"}, ["PoppyEdgeProcessDown"]),
     ({"poppy_edge_failures": "2+0x30"}, ["PoppyEdgeRefuses"]),
     ({"poppy_edge_disk_free_bytes": "4+0x30"}, ["PoppyEdgeDiskFull"]),
+    ({"poppy_edge_log_overdue_seconds": "0+600x30"}, ["PoppyEdgeLogsNotDelivered"]),
+    ({"poppy_edge_log_lost_lines_total": "0+1x30"}, ["PoppyEdgeLogsLost"]),
+    ({"haproxy_process_dropped_logs_total": "0+1x30"}, ["PoppyEdgeLogsLost"]),
 )
 #: Daemons that are well, as series of one value a minute.
 DAEMONS_WELL = {

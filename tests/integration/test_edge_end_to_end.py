@@ -16,8 +16,10 @@ from poppy.common import driver
 from tests.real import unavailable
 from tests.real.edge_daemon import EdgeAgent
 from tests.real.edge_node import EdgeNode
+from tests.real.log_store import LogStore
 from tests.real.origin import Origin
 from tests.real.poppy import Installation, wait
+from tests.real.s3_signatures import ACCESS_KEY, SECRET_KEY
 
 pytest.importorskip("poppyclient", reason="not installed: pip install -e ./client")
 
@@ -55,6 +57,16 @@ def counted(installation: Installation, url: str, attempts: "itertools.count[int
     return sum(point["count"] for point in answer.json()["requestCount"].get("Global", ()))
 
 
+def logged(installation: Installation, url: str, logs: LogStore) -> list[str]:
+    """Return the cache status of the first two responses that the object store has."""
+    links = installation.session.get(url, timeout=10).json()["links"]
+    (place,) = [it["href"] for it in links if it["rel"] == "log_delivery"]
+    bucket, _, prefix = place.removeprefix(f"{logs.url}/").partition("/")
+    found = [line for lines in logs.lines(bucket, prefix).values() for line in lines]
+    assert {line["url"] for line in found} <= {"/page"}
+    return [str(line["cache"]) for line in sorted(found, key=lambda it: it["cache"] == "HIT")][:2]
+
+
 def ready(node: EdgeNode) -> bool:
     connection = http.client.HTTPConnection(*node.metrics, timeout=5)
     with contextlib.closing(connection):
@@ -62,11 +74,13 @@ def ready(node: EdgeNode) -> bool:
         return connection.getresponse().status == 200
 
 
-def join(installation: Installation, node: EdgeNode, name: str) -> EdgeAgent:
+def join(installation: Installation, node: EdgeNode, name: str, logs: LogStore) -> EdgeAgent:
     """Make a node of the installation with the token that poppy-manage prints."""
     added = installation.manage("edge", "nodes", "add", name)
     assert added.returncode == 0, added.stderr
-    agent = EdgeAgent(node, {"serve_stale_after": 2, "traffic_interval": 0.5})
+    options = {"serve_stale_after": 2, "traffic_interval": 0.5}
+    options |= {"log_period": 1, "log_ca_file": logs.ca_file}
+    agent = EdgeAgent(node, options)
     agent.join(installation.base, name, added.stdout.split()[-1])
     return agent
 
@@ -90,6 +104,7 @@ def prewarm(installation: Installation, url: str, *paths: str) -> None:
 def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
     if "edge" not in driver.classes("provider"):
         unavailable("the provider edge is not installed", "pip install -e .")
+    logs = LogStore(tmp_path)
     installation = Installation(
         tmp_path,
         {
@@ -97,29 +112,39 @@ def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
             "drivers:provider:edge": {
                 "edge_name": "edge.example.net",
                 "allowed_origins": "127.0.0.0/8",
+                "log_bucket": "cdn-logs",
+                "log_endpoint": logs.url,
+                "log_access_key": ACCESS_KEY,
+                "log_secret_key": SECRET_KEY,
             },
             "document_secrets": {"encryption_keys": base64.b64encode(os.urandom(32)).decode()},
         },
     )
     with (
+        logs,
         Origin() as origin,
         EdgeNode(allowed_origins=["127.0.0.0/8"]) as north,
         EdgeNode(allowed_origins=["127.0.0.0/8"]) as south,
     ):
+        logs.create("cdn-logs")
         with installation.daemon("poppy-standalone"):
             installation.wait_until_up()
             installation.create_flavor("edge")
-            with join(installation, north, "north-1"):
+            with join(installation, north, "north-1", logs):
                 wait(lambda: ready(north), LONG)
                 caching = [{"name": "default", "ttl": 3600}]
                 url = installation.create_service(
-                    DOMAIN, origins=[{"origin": origin.address}], caching=caching
+                    DOMAIN,
+                    origins=[{"origin": origin.address}],
+                    caching=caching,
+                    log_delivery={"enabled": True},
                 )
                 installation.wait_for(url, "deployed", LONG)
                 assert get(north)[0] == 200
                 assert get(north)[:2] == (200, "HIT")
                 attempts = itertools.count()
                 wait(lambda: counted(installation, url, attempts) == 2, LONG)
+                wait(lambda: logged(installation, url, logs) == ["MISS", "HIT"], LONG)
 
                 origin.content = "second"
                 assert "first" in get(north)[2]
@@ -141,7 +166,7 @@ def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
                 kept = [it.read_bytes() for it in tmp_path.rglob("*") if it.is_file()]
                 assert not [it for it in kept if SECRET.encode() in it]
 
-                agent = join(installation, south, "south-1")
+                agent = join(installation, south, "south-1", logs)
                 with agent:
                     wait(lambda: ready(south), LONG)
                     assert get(south, SIGNED)[0] == 200

@@ -23,6 +23,8 @@ from poppy.edge.program import Program
 LIVE = 30.0
 #: Bytes of a body, and failures in a report.
 MAX_BODY, MAX_REPORT, MAX_FAILURES = 65536, 1024 * 1024, 1000
+#: Bytes of an object with access logs.
+MAX_LOG = 64 * 1024 * 1024
 
 
 class Answer(NamedTuple):
@@ -54,9 +56,12 @@ class EdgeStore:
         tokens: names of nodes by token.
         joins: names of nodes by their token for one join.
         clock: tells the time in seconds.
+        log_url: returns the URL for an object with access logs, by its description and the name of
+            the node; without one, there is no bucket.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.log_url: Callable[[dict[str, Any], str], str] | None = None
         self.clock = clock
         self.head = 0
         self.floor = 0
@@ -155,6 +160,8 @@ class EdgeStore:
             return self._report(self.tokens[token], body)
         if route == "PUT /edge/v1/traffic":
             return self._traffic(self.tokens[token], body)
+        if route == "POST /edge/v1/logs":
+            return self._logs(self.tokens[token], body)
         raise Refused(404, "no such resource")
 
     def _join(self, document: dict[str, Any]) -> Answer:
@@ -244,6 +251,22 @@ class EdgeStore:
             if known[0] < document["sequence"]:
                 self.traffic[(name, document["source"], *key)] = (document["sequence"], counts)
         return Answer(200, {"stored": True})
+
+    def _logs(self, name: str, body: bytes) -> Answer:
+        fields = {"project_id": str, "service_id": str, "start": int, "id": str, "size": int}
+        document = _object(body, fields)
+        for field, pattern in (
+            ("project_id", "[A-Za-z0-9._:-]{1,255}"),
+            ("service_id", "[0-9A-Za-z-]{1,64}"),
+            ("id", "[0-9a-f]{16}"),
+        ):
+            if not re.fullmatch(pattern, document[field]):
+                raise Refused(400, field)
+        if not 0 < document["size"] <= MAX_LOG or not 0 <= document["start"] < 2**38:
+            raise Refused(400, "size or start")
+        if self.log_url is None:
+            raise Refused(404, "there is no bucket")
+        return Answer(200, {"url": self.log_url(document, name)})
 
     def counted(self, service_id: str = "", domain: str = "") -> list[int]:
         """Return the counts of a domain, or of all domains, over all nodes and hours."""

@@ -20,6 +20,7 @@ from poppy.common import errors, waits
 from poppy.common.clock import now_utc
 from poppy.common.version import VERSION
 from poppy.edge.agent.changes import Page, unexpected
+from poppy.model.edge_logs import LogObject
 from poppy.model.edge_traffic import TOTAL, Batch, Counts
 
 #: Seconds to connect, and between two reads of the response.
@@ -72,10 +73,7 @@ class Client:
     ) -> None:
         self._base = f"{url.rstrip('/')}/edge/v1"
         if ca_file is not None:
-            try:
-                ssl.create_default_context(cafile=ca_file)
-            except OSError as exc:  # ssl.SSLError is one.
-                raise errors.ConfigError(f"ca_file: {ca_file}: {exc.strerror or exc}") from exc
+            check_ca_file("ca_file", ca_file)
         self._verify = ca_file or True
         self._timeout = timeout
         self._page = PAGE
@@ -182,6 +180,19 @@ class Client:
             raise unexpected("stored")
         return stored
 
+    def log_upload(self, upload: LogObject) -> str:
+        """Ask for a URL to which the node can put an object with logs; it has a signature.
+
+        Raises:
+            Unauthorized: the API does not accept the token.
+            Unavailable: the API did not answer as expected.
+        """
+        _, document, _ = self._request("POST", "/logs", HTTPStatus.OK, json=upload._asdict())
+        url = document.get("url")
+        if not isinstance(url, str) or not url.startswith("https://"):
+            raise unexpected("url")
+        return url
+
     def _request(
         self, method: str, path: str, *accept: int, **options: Any
     ) -> tuple[int, dict[str, Any], Mapping[str, str]]:
@@ -199,7 +210,7 @@ class Client:
             ) as response:
                 body = _body(response, deadline)
         except requests.RequestException as exc:
-            raise errors.Unavailable(_reason(exc)) from exc
+            raise errors.Unavailable(reason(exc)) from exc
         status = response.status_code
         if status not in accept:
             raise _error(method, path, response, body)
@@ -267,7 +278,7 @@ def _said(body: bytes) -> str:
     return " ".join("".join(it if it.isprintable() else " " for it in text).split())[:_QUOTED]
 
 
-def _reason(error: requests.RequestException) -> str:
+def reason(error: requests.RequestException) -> str:
     """Return the root cause: messages of requests are nested and quote URLs."""
     cause: BaseException = error
     while (inner := cause.__cause__ or cause.__context__) is not None:
@@ -279,6 +290,18 @@ def _reason(error: requests.RequestException) -> str:
     if isinstance(cause, TimeoutError | requests.Timeout):
         return "no answer in time"
     return f"no answer: {getattr(cause, 'strerror', None) or type(cause).__name__}"
+
+
+def check_ca_file(option: str, path: str) -> None:
+    """Check that a file has CA certificates.
+
+    Raises:
+        ConfigError: it has none; the message names the option.
+    """
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as exc:  # ssl.SSLError is one.
+        raise errors.ConfigError(f"{option}: {path}: {exc.strerror or exc}") from exc
 
 
 def check_url(url: str, *, insecure: bool = False) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from poppy.edge.logs.logs import LogFigures
 from poppy.model.edge_traffic import Counts
 
 #: Seconds between two writes.
@@ -54,12 +55,22 @@ HITS = Metric("poppy_edge_hits", "counter", "Responses from the cache.")
 SENT = Metric("poppy_edge_sent_bytes", "counter", "Bytes sent to clients.")
 WAITING = Metric("poppy_edge_traffic_hours", "gauge", "Hours with figures not reported yet.")
 LOST = Metric("poppy_edge_traffic_lost_responses", "counter", "Responses not reported ever.")
+LOG_LINES = Metric("poppy_edge_log_lines", "counter", "Lines of access logs.")
+LOG_LOST = Metric(
+    "poppy_edge_log_lost_lines", "counter", "Lines of access logs not delivered ever."
+)
+LOG_OBJECTS = Metric("poppy_edge_log_objects", "counter", "Objects with access logs delivered.")
+LOG_WAITING = Metric("poppy_edge_log_waiting_bytes", "gauge", "Access logs not delivered yet.")
+LOG_OVERDUE = Metric(
+    "poppy_edge_log_overdue_seconds", "gauge", "Delay of the oldest access log to deliver."
+)
 SIZE = Metric("poppy_edge_disk_bytes", "gauge", "Size of the state directory's file system.")
 FREE = Metric("poppy_edge_disk_free_bytes", "gauge", "Free space of that file system.")
 
 METRICS = (
     *(WRITTEN, ANSWERED, REVISION, BEHIND, READY, DRAINED, CONFLICT, FAILURES, UP),
-    *(RESPONSES, HITS, SENT, WAITING, LOST, SIZE, FREE),
+    *(RESPONSES, HITS, SENT, WAITING, LOST),
+    *(LOG_LINES, LOG_LOST, LOG_OBJECTS, LOG_WAITING, LOG_OVERDUE, SIZE, FREE),
 )
 
 
@@ -88,7 +99,7 @@ class Figures:
     lost: int
 
 
-def write(path: Path, figures: Figures, directory: Path, now: float) -> None:
+def write(path: Path, figures: Figures, logs: LogFigures, directory: Path, now: float) -> None:
     """Replace the file. It need not survive a power failure.
 
     Args:
@@ -99,11 +110,11 @@ def write(path: Path, figures: Figures, directory: Path, now: float) -> None:
         OSError: it can't be written.
     """
     draft = path.with_name(f".{path.name}.new")
-    draft.write_text(render(figures, shutil.disk_usage(directory), now))
+    draft.write_text(render(figures, logs, shutil.disk_usage(directory), now))
     os.replace(draft, path)
 
 
-def render(figures: Figures, disk: tuple[int, int, int], now: float) -> str:
+def render(figures: Figures, logs: LogFigures, disk: tuple[int, int, int], now: float) -> str:
     """Return the figures in Prometheus's text format, version 0.0.4.
 
     Args:
@@ -126,6 +137,11 @@ def render(figures: Figures, disk: tuple[int, int, int], now: float) -> str:
         SENT: counts.sent,
         WAITING: figures.waiting,
         LOST: figures.lost,
+        LOG_LINES: logs.lines,
+        LOG_LOST: logs.lost,
+        LOG_OBJECTS: logs.delivered,
+        LOG_WAITING: logs.waiting,
+        LOG_OVERDUE: logs.overdue,
         SIZE: disk[0],
         FREE: disk[2],
     }

@@ -54,6 +54,27 @@ OPTS = (
         help="Seconds without an answer of the API after which a node that has just started is "
         "ready with what it has stored.",
     ),
+    cfg.IntOpt(
+        "log_period",
+        default=3600,
+        min=1,
+        max=86400,
+        help="Seconds of an object with access logs: each has those of one service. They are "
+        "delivered once the period ends, within a twentieth of it.",
+    ),
+    cfg.IntOpt(
+        "log_spool_size",
+        default=1024,
+        min=8,
+        max=1024 * 1024,
+        help="Megabytes of access logs that are kept until they are delivered. With more, the "
+        "oldest ones are dropped.",
+    ),
+    cfg.StrOpt(
+        "log_ca_file",
+        help="A file of CA certificates with which the certificate of the object store for access "
+        "logs is verified. Unset: those of the Python package requests.",
+    ),
 )
 
 

@@ -9,8 +9,10 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log
@@ -19,8 +21,9 @@ from poppy.common import errors
 from poppy.edge import files
 from poppy.edge.agent import metrics, node, options
 from poppy.edge.agent.agent import Agent, DataPlane
-from poppy.edge.agent.client import Client
-from poppy.edge.options import AGENT_METRICS
+from poppy.edge.agent.client import Client, check_ca_file
+from poppy.edge.logs.logs import AccessLogs
+from poppy.edge.options import ACCESS_LOG, AGENT_METRICS
 from poppy.edge.state import State
 
 LOG = log.getLogger(__name__)
@@ -66,11 +69,13 @@ def run(conf: cfg.ConfigOpts, directory: Path, run_directory: Path, plane: DataP
             f"this node has not joined: {node.path(directory)} does not exist (poppy-edge join)"
         )
     group = conf[options.GROUP]
+    state = State(directory / "state")
     with (
         node.locked(directory),
         contextlib.closing(Client(found.url, found.token, ca_file=group.ca_file)) as client,
+        _access_logs(group, found, state, run_directory) as logs,
     ):
-        agent = Agent(group, client, State(directory / "state"), plane, instance(run_directory))
+        agent = Agent(group, client, state, plane, instance(run_directory))
         LOG.info("poppy-edge follows %s as %s", found.url, found.name)
         notify("READY=1")
         next_write = time.monotonic()
@@ -85,8 +90,24 @@ def run(conf: cfg.ConfigOpts, directory: Path, run_directory: Path, plane: DataP
                 with contextlib.suppress(OSError):
                     # The run directory is in memory, so that a full disk is a figure too.
                     path = run_directory / AGENT_METRICS
-                    metrics.write(path, agent.figures(), directory, time.time())
+                    metrics.write(path, agent.figures(), logs.figures(), directory, time.time())
             time.sleep(min(wait, _NAP))
+
+
+@contextlib.contextmanager
+def _access_logs(
+    options: Any, found: node.Node, state: State, run_directory: Path
+) -> Iterator[AccessLogs]:
+    # The thread that delivers has a client of its own.
+    client = Client(found.url, found.token, ca_file=options.ca_file)
+    if options.log_ca_file is not None:
+        check_ca_file("log_ca_file", options.log_ca_file)
+    logs = AccessLogs(options, client, state.logs, run_directory / ACCESS_LOG)
+    logs.start()
+    try:
+        yield logs
+    finally:
+        logs.stop()
 
 
 def instance(directory: Path) -> str:

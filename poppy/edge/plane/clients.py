@@ -16,6 +16,8 @@ Variables::
     txn.entry     the service's entry (poppy.edge.plane.policies), from the map or its policy
     txn.plain     whether the request is plain, if its service has a policy
     txn.direct    whether the request bypasses the cache
+    txn.project   the project that gets the access log; without log delivery, there is none
+    txn.line      the part of its line that is known of the request
 """
 
 import itertools
@@ -23,6 +25,7 @@ from collections.abc import Iterable
 
 from poppy.edge.options import Settings
 from poppy.edge.plane import (
+    access_log,
     cache_key,
     changes,
     delivery,
@@ -114,7 +117,7 @@ def _short_cut(settings: Settings, files: Files) -> str:
         f" {{ pathq,length le {_MAX_URL} }} !{{ req.body_len gt 0 }} {usual}"
     )
     return f"""\
-    acl is_simple var(txn.entry) -m end |cached
+{access_log.SILENCE}    acl is_simple var(txn.entry) -m end |cached
     acl is_cached var(txn.entry),field(5,|) -m str cached
     acl has_policy var(txn.entry) -m beg @
     acl has_rules var(txn.entry) -m end {RULES}
@@ -125,6 +128,7 @@ def _short_cut(settings: Settings, files: Files) -> str:
     tcp-request session set-var-fmt(sess.client) %[src]
     http-request set-var(txn.service) req.fhdr(host),map_str({files.hosts})
     http-request set-var(txn.entry) var(txn.service),map_str({files.services})
+{access_log.REQUEST}\
     http-request allow if is_simple {http1}
     http-request wait-for-body time 10s at-least 1 if METH_GET {{ fc_http_major 2 }}
     http-request allow if is_simple {http2}
@@ -196,7 +200,7 @@ def _service(files: Files) -> str:
     {lookup} if {unknown}
 {answer(404, "Not Found", unknown)}\
     http-request set-var(txn.entry) var(txn.service),map_str({files.services}) if {no_entry}
-{answer(404, "Not Found", no_entry)}\
+{access_log.REQUEST}{answer(404, "Not Found", no_entry)}\
     http-request set-var(txn.sni) ssl_fc_sni,lower,map_str({files.hosts}) if {{ ssl_fc }}
     http-request set-var(txn.own) bool(true) if {{ var(txn.sni),strcmp(txn.service) eq 0 }}
 {answer(421, "Misdirected Request", "{ ssl_fc } !{ var(txn.own) -m bool }")}\
@@ -289,6 +293,7 @@ def _decision(settings: Settings) -> str:
         direct.append(f"{{ req.hdr(Cookie) -m found }} !{{ {cache_key.HAS_COOKIES} }}")
     return (
         signed_urls.CHECK
+        + access_log.REQUEST_WITHOUT_TOKEN
         + answer(503, "Service Unavailable", "is_signed")
         + changes.POLICY_RULES
         + _policy(settings, "has_policy")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The names of a node's files."""
 
-from poppy.edge.options import AGENT_METRICS, Settings
+from poppy.edge.options import ACCESS_LOG, AGENT_METRICS, Settings
 
 
 class Files:
@@ -31,5 +31,6 @@ class Files:
         self.runtime_socket = settings.run_directory / "haproxy.sock"
         self.cache_socket = settings.run_directory / "varnish.sock"
         self.origin_socket = settings.run_directory / "origin.sock"
+        self.access_log = settings.run_directory / ACCESS_LOG
         self.agent_metrics = settings.run_directory / AGENT_METRICS
         self.varnish_work = settings.run_directory / "varnish"

@@ -30,7 +30,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import cache_key, changes, clients, delivery, lifetimes, marks, traffic
+from poppy.edge.plane import (
+    access_log,
+    cache_key,
+    changes,
+    clients,
+    delivery,
+    lifetimes,
+    marks,
+    traffic,
+)
 from poppy.edge.plane.clients import answer, body
 from poppy.edge.plane.files import Files
 from poppy.model import paths
@@ -105,11 +114,11 @@ defaults
     timeout tunnel {_HOUR}s
 {"".join(_errors())}
 frontend clients
-{binds}{clients.rules(settings, files)}\
+{binds}{access_log.TARGET}{clients.rules(settings, files)}\
     use_backend cache if !{{ var(txn.direct) -m bool }}
 {delivery.USE_BACKEND}\
     default_backend direct
-{changes.RESPONSE_RULES}\
+{access_log.RESPONSE}{changes.RESPONSE_RULES}\
 {delivery.RESPONSE_RULES}{marks.RESPONSE_RULES}{traffic.RESPONSES}
 {traffic.SECTION}
 # A request is sent without Varnish if Varnish does not run.

@@ -14,7 +14,8 @@ empty, for the requested one, and ``ttl`` for the origin's own; it may have opti
 ``direct`` for TTL 0. If a service's entry depends on the request, it has a policy, and the map has
 ``@`` and the policy's digest, followed by ``|signed`` if requests may need a token. Either ends
 with ``|rules`` if its requests need all rules, because the service is in other maps, needs tokens,
-or its policy has lines that change requests or responses. A policy is a file, from which
+or its policy has lines that change requests or responses. A mark before it is for the access log
+(:mod:`poppy.edge.plane.access_log`). A policy is a file, from which
 ``policy.lua`` makes an entry::
 
     origin host:port|tls|Host field
@@ -36,7 +37,14 @@ from dataclasses import dataclass
 
 from poppy.edge.errors import Refused
 from poppy.edge.options import Settings
-from poppy.edge.plane import changes, delivery, lifetimes, origins_options, signed_urls
+from poppy.edge.plane import (
+    access_log,
+    changes,
+    delivery,
+    lifetimes,
+    origins_options,
+    signed_urls,
+)
 from poppy.edge.plane.certificates import Served as ServedCertificate
 from poppy.edge.plane.certificates import served as served_certificate
 from poppy.edge.plane.origins_health import Check, checks
@@ -130,7 +138,9 @@ def served(program: Program, settings: Settings) -> Served:
     return Served(
         service_id=program.service_id,
         hosts=program.domains,
-        value=(f"@{digest}" if policy else f"{origin}|{lifetime}") + mark,
+        value=access_log.marked(
+            (f"@{digest}" if policy else f"{origin}|{lifetime}") + mark, program.log_project
+        ),
         policy_name=f"{program.service_id}-{digest}" if policy else "",
         policy=policy,
         options_name=f"{program.service_id}-{options_digest}" if options else "",

@@ -11,8 +11,9 @@ from pathlib import Path
 from oslo_log import log
 
 from poppy.edge.errors import Refused
+from poppy.edge.logs import pipe
 from poppy.edge.options import Settings
-from poppy.edge.plane import origins
+from poppy.edge.plane import access_log, origins
 from poppy.edge.plane.certificates import Served as Certificate
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.front import static_files
@@ -52,7 +53,8 @@ def haproxy_command(settings: Settings) -> list[str]:
     _write(files.delivery, "".join(deliveries))
     _write(files.sick, "")
     _write(files.challenges, "".join(f"{key} {it}\n" for key, it in challenges(services)))
-    return ["haproxy", "-db", "-f", str(files.configuration)]
+    pipe.create(files.access_log)
+    return access_log.command(files)
 
 
 def varnish_command(settings: Settings) -> list[str]:

@@ -57,6 +57,20 @@ def compile_program(service_id: str, spec: ServiceSpec, log_project: str = "") -
         raise PermanentError(f"The edge can't serve this service: {exc}") from exc
 
 
+def check_shared(spec: ServiceSpec) -> None:
+    """Refuse fields that depend on a certificate which only the program of its shard has.
+
+    Raises:
+        PermanentError: the message names the field.
+    """
+    shared = [it.domain for it in spec.domains if it.certificate == "shared"]
+    for name, value in (("https_redirect", True), ("min_tls", "1.3")):
+        if shared and getattr(spec.delivery, name, None) == value:
+            raise PermanentError(
+                f"delivery.{name}: not with the shared certificate of {shared[0]}"
+            )
+
+
 def _cache_options(entry: Caching) -> CacheOptions:
     return CacheOptions(**{it.name: getattr(entry, it.name) for it in codec.members(CacheOptions)})
 

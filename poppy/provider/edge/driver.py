@@ -15,20 +15,24 @@ from oslo_log import log
 
 from poppy.common import addresses, errors, vault
 from poppy.common.errors import InProgressError, PermanentError
+from poppy.edge.program import Program
 from poppy.model.certificates import Uploaded
 from poppy.model.edge import EdgeLog, HasEdge, TextRecords
+from poppy.model.edge_logs import LogObject
 from poppy.model.edge_traffic import Domain
 from poppy.model.operations import Purge
 from poppy.model.pools import NameKeeping
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
+from poppy.provider import log_store
 from poppy.provider.base import Capability, Deployment, Point, Provider, Query, Sighting
 from poppy.provider.edge import acme_options, document_secrets, statistics
 from poppy.provider.edge.abilities import SUPPORTED
 from poppy.provider.edge.acme_orders import Order, Owner
-from poppy.provider.edge.compiler import compile_program
-from poppy.provider.edge.nodes import LATEST, SOONEST, Nodes, check_accepted, live
+from poppy.provider.edge.compiler import check_shared, compile_program
+from poppy.provider.edge.logs import LogUploads
+from poppy.provider.edge.nodes import LATEST, SOONEST, Nodes, check_accepted, live, not_fetched
 from poppy.provider.edge.options import OPTS
 
 if TYPE_CHECKING:
@@ -52,11 +56,12 @@ class EdgeProvider(Provider):
     may serve it already.
     """
 
-    OPTS: ClassVar[Sequence[cfg.Opt]] = (*OPTS, *acme_options.OPTS)
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (*OPTS, *log_store.OPTS, *acme_options.OPTS)
 
     SUPPORTS: ClassVar[frozenset[Capability]] = SUPPORTED
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
         Capability.GEOGRAPHY: ("geography",),
+        Capability.LOG_DELIVERY: ("log_bucket",),
         Capability.SNI_CERTIFICATE: ("acme_directories",),
         Capability.CUSTOM_CERTIFICATE: ("encryption_keys",),
         Capability.SHARED_CERTIFICATE: ("acme_shared_certificates",),
@@ -71,9 +76,10 @@ class EdgeProvider(Provider):
         """Read the options.
 
         Raises:
-            ConfigError: a network is invalid.
+            ConfigError: a network is invalid, or the store of logs is not complete.
         """
         super().__init__(conf, name)
+        self._logs = LogUploads(log_store.configured(self.options, self.group), name)
         self._allowed = self._networks("allowed_origins")
         self._refused = self._networks("refused_origins")
 
@@ -134,14 +140,15 @@ class EdgeProvider(Provider):
             raise PermanentError(
                 "The edge orders a certificate with the service that has the domain"
             )
-        _check_shared(spec)
+        check_shared(spec)
         compile_program(_ANY, spec)
         if self._certificates is not None:
             self._certificates.check(spec)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Publish the program, and see whether the nodes have it; see :meth:`Provider.ensure`."""
-        program = compile_program(service.service_id, service.spec)
+        place = self._logs.place(service)
+        program = self._compiled(service)
         owner = Owner.of(service)
         orders: Sequence[Order] = ()
         if self._certificates:
@@ -161,6 +168,7 @@ class EdgeProvider(Provider):
             message=progress.message,
             certificates=known.certificates if known else {},
             certificate_messages=known.certificate_messages if known else {},
+            log_url=place.url if place else "",
         )
         if progress.message or self._certificates is None:
             return deployment
@@ -179,6 +187,10 @@ class EdgeProvider(Provider):
             message="; ".join(waiting),
         )
 
+    def _compiled(self, service: Service) -> Program:
+        log_project = service.project_id if self._logs.place(service) else ""
+        return compile_program(service.service_id, service.spec, log_project)
+
     def _unshared(self, spec: ServiceSpec) -> Sequence[str]:
         """Return why shared domains have no certificate yet."""
         shared = [it.domain.lower() for it in spec.domains if it.certificate == "shared"]
@@ -190,7 +202,7 @@ class EdgeProvider(Provider):
         current = self._log.current(service.service_id)
         if current is None or current.program is None:
             return Sighting(("the edge does not have the service",))
-        wanted = json.loads(compile_program(service.service_id, service.spec).to_json())
+        wanted = self._compiled(service).to_dict()
         published = json.loads(current.program)
         differing = sorted(name for name in wanted if published.get(name) != wanted[name])
         if differing:
@@ -230,6 +242,15 @@ class EdgeProvider(Provider):
     @functools.cached_property
     def _document_vault(self) -> vault.Vault:
         return vault.Vault(self.conf[vault.GROUP].encryption_keys, vault.GROUP)
+
+    def log_upload(self, upload: LogObject, node: str) -> str | None:
+        """Return the URL with which a node puts logs into the bucket; None without a bucket.
+
+        Raises:
+            PermanentError: the service belongs to another project.
+        """
+        current = self._log.current(upload.service_id)
+        return self._logs.url(upload, node, current.program if current else None)
 
     def keep_certificate(self, service: Service, domain: str, chain: str, key: str) -> None:
         """Keep a tenant's certificate; see :meth:`Provider.keep_certificate`."""
@@ -308,17 +329,7 @@ class EdgeProvider(Provider):
         self._nodes.wait(stamp)
         nodes = self._nodes.live()
         check_accepted(nodes, service, stamp, "can't prewarm it")
-        reasons = []
-        for node in nodes:
-            # An agent that was restarted since says nothing about it.
-            state = node.report.prewarms.get(service.service_id) if node.report else None
-            if state is None or state.revision != stamp.revision:
-                continue
-            if not state.done:
-                raise InProgressError(f"node {node.name} fetches them", 1.0)
-            if state.reason:
-                reasons.append(f"node {node.name}: {state.reason}")
-        return "; ".join(reasons[:_SHOWN])
+        return "; ".join(not_fetched(nodes, service, stamp)[:_SHOWN])
 
     def health(self) -> bool:
         """Return whether the store answers and any node serves."""
@@ -353,13 +364,3 @@ class EdgeProvider(Provider):
             return addresses.networks(self.options[option])
         except ValueError as exc:
             raise self.config_error(f"{option}: {exc}") from exc
-
-
-def _check_shared(spec: ServiceSpec) -> None:
-    """Refuse fields that depend on a certificate which only the program of its shard has."""
-    shared = [it.domain for it in spec.domains if it.certificate == "shared"]
-    for name, value in (("https_redirect", True), ("min_tls", "1.3")):
-        if shared and getattr(spec.delivery, name, None) == value:
-            raise PermanentError(
-                f"delivery.{name}: not with the shared certificate of {shared[0]}"
-            )

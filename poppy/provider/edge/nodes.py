@@ -83,6 +83,25 @@ def check_accepted(nodes: Sequence[Node], service: Service, stamp: Stamp, proble
             raise PermanentError(f"Node {node.name} {problem}: {failure.reason}")
 
 
+def not_fetched(nodes: Sequence[Node], service: Service, stamp: Stamp) -> Sequence[str]:
+    """Return what nodes could not fetch in a prewarm.
+
+    Raises:
+        InProgressError: a node fetches the paths.
+    """
+    reasons = []
+    for node in nodes:
+        # An agent that was restarted since says nothing about it.
+        state = node.report.prewarms.get(service.service_id) if node.report else None
+        if state is None or state.revision != stamp.revision:
+            continue
+        if not state.done:
+            raise InProgressError(f"node {node.name} fetches them", 1.0)
+        if state.reason:
+            reasons.append(f"node {node.name}: {state.reason}")
+    return reasons
+
+
 def live(nodes: Sequence[Node]) -> Sequence[Node]:
     """Return the live nodes that are not drained."""
     now = now_utc()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from poppy.edge.agent import metrics
+from poppy.edge.logs.logs import LogFigures
 from poppy.model.edge_traffic import Counts, Domain
 from tests.unit.edge.agent_parts import REFUSED, Site
 from tests.unit.edge.test_agent import SECOND
@@ -15,10 +16,13 @@ from tests.unit.edge.test_program import PROGRAM
 parse = pytest.importorskip("prometheus_client.parser").text_string_to_metric_families
 
 
+LOGS = LogFigures(lines=7, lost=3, delivered=2, waiting=4096, overdue=61.5)
+
+
 def samples(site, directory):
     """Return the values by name and label, as Prometheus reads them."""
     file = directory / "agent.prom"
-    metrics.write(file, site.agent.figures(), directory, time.time())
+    metrics.write(file, site.agent.figures(), LOGS, directory, time.time())
     found = {}
     for family in parse(file.read_text()):
         for sample in family.samples:
@@ -42,6 +46,11 @@ def test_figures_are_those_of_the_node(tmp_path):
     assert found[("poppy_edge_hits_total",)] == 3
     assert found[("poppy_edge_sent_bytes_total",)] == 4096
     assert found[("poppy_edge_process_up", "varnish")] == 1
+    assert found[("poppy_edge_log_lines_total",)] == 7
+    assert found[("poppy_edge_log_lost_lines_total",)] == 3
+    assert found[("poppy_edge_log_objects_total",)] == 2
+    assert found[("poppy_edge_log_waiting_bytes",)] == 4096
+    assert found[("poppy_edge_log_overdue_seconds",)] == 61.5
     assert abs(found[("poppy_edge_api_timestamp_seconds",)] - time.time()) < 5
     assert 0 < found[("poppy_edge_disk_free_bytes",)] <= found[("poppy_edge_disk_bytes",)]
 

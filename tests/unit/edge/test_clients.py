@@ -49,6 +49,6 @@ def test_a_request_with_a_field_that_a_rule_reads_is_not_plain(values: dict[str,
     [names] = set(re.findall("req.hdr_names -m reg '([^']+)'", short_cut))
     read = set(re.findall(r"req[.](?:fhdr|hdr|hdr_val)[(]([^)]+)[)]", others))
     assert {"Authorization", "Cookie"} < read
-    # Any request may have these. Policies get the referrer of plain requests too.
-    for name in read - {"host", "referer"}:
+    # Any request may have these. Policies and the access log get those of plain requests too.
+    for name in read - {"host", "referer", "user-agent"}:
         assert re.search(names, name), name

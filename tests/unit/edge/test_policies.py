@@ -169,6 +169,13 @@ def test_what_changes_responses_is_lines_of_a_policy(
     ]
 
 
+def test_entry_begins_with_the_project_that_gets_the_logs(settings: options.Settings) -> None:
+    direct = replace(PROGRAM, routes=(Choice("/a", 1),))
+    for program in (PROGRAM, direct):
+        plain, logged = served(program, settings), replace(program, log_project="4:2")
+        assert served(logged, settings) == replace(plain, value=f"+4:2|{plain.value}")
+
+
 def test_only_a_program_that_was_not_checked_is_checked(
     settings: options.Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

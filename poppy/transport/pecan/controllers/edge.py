@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from poppy.common import errors
-from poppy.model import edge_schemas
+from poppy.model import edge_logs, edge_schemas
 from poppy.model.edge import Change, Node, Page
 from poppy.model.purges import Purge
 from poppy.policies.enforcer import Identity
@@ -68,6 +68,11 @@ def _traffic(api: API, request: Request) -> Response:
     node = _authenticate(api, request)
     stored = api.manager.edge_traffic.report(node, document(request, _MAX_REPORT))
     return reply({"stored": stored})
+
+
+def _logs(api: API, request: Request) -> Response:
+    node = _authenticate(api, request)
+    return reply({"url": api.manager.edge_logs.upload(node, document(request, _MAX_BODY))})
 
 
 def _authenticate(api: API, request: Request) -> Node:
@@ -295,6 +300,32 @@ ROUTES = (
                 "Whether the hour is one that is stored.",
                 answers.answer("Reception of traffic", {"stored": {"type": "boolean"}}),
                 {"stored": True},
+            )
+        },
+        errors=(HTTPStatus.NOT_FOUND,),
+        node=True,
+    ),
+    Route(
+        "POST /edge/v1/logs",
+        _logs,
+        PUBLIC,
+        id="putEdgeLogs",
+        summary="Get a URL to which a node of the edge can put an object with access logs.",
+        body=Body(
+            edge_logs.SCHEMA,
+            {
+                "project_id": "42",
+                "service_id": answers.SERVICE_ID,
+                "start": 1893553200,
+                "id": "6f1ed002ab559585",
+                "size": 4096,
+            },
+        ),
+        answers={
+            HTTPStatus.OK: Answer(
+                "The URL for a PUT. It has a signature.",
+                answers.answer("Log upload", {"url": answers.TEXT}),
+                {"url": "https://s3.example.com/cdn-logs/...?X-Amz-Signature=..."},
             )
         },
         errors=(HTTPStatus.NOT_FOUND,),

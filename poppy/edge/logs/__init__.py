@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The access logs of services: from HAProxy's pipe to the operator's object store."""
