@@ -7,6 +7,7 @@
 import random
 import re
 import socket
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -76,6 +77,22 @@ def test_nothing_is_served_if_tokens_can_not_be_checked(node: EdgeNode, origin: 
     policy.unlink()
 
     assert node.get("one.example.com")[0].status == 503
+
+
+def test_varnish_s_log_has_requests_to_origins_but_not_those_of_clients(
+    node: EdgeNode, origin: Origin
+) -> None:
+    node.serve(program(origin))
+    for _ in range(2):
+        node.get("one.example.com", "/logged")
+
+    work = ["-n", str(Files(node.settings).varnish_work)]
+    command = ["varnishlog", *work, "-d", "-g", "raw", "-i", "ReqURL,BereqURL,Timestamp"]
+    log = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    assert [line.split()[1:] for line in log.splitlines() if "/logged" in line] == [
+        ["BereqURL", "b", "/logged"]
+    ]
+    assert "Timestamp" not in log
 
 
 class TestChanges:

@@ -23,6 +23,14 @@ from poppy.edge.state import State
 
 LOG = log.getLogger(__name__)
 
+#: The tags of Varnish's log (vsl(7)) that each hit would write. ``Begin``, ``End`` and ``Link``
+#: stay, so that ``varnishlog`` still shows requests to origins.
+_TAGS_OF_HITS = (
+    *("SessOpen", "SessClose", "ReqStart", "ReqMethod", "ReqURL", "ReqProtocol", "ReqHeader"),
+    *("ReqUnset", "ReqAcct", "RespProtocol", "RespStatus", "RespReason", "RespHeader"),
+    *("RespUnset", "VCL_call", "VCL_return", "Hit", "Timestamp"),
+)
+
 
 def haproxy_command(settings: Settings) -> list[str]:
     """Render HAProxy's files from the state, and return its command line.
@@ -79,6 +87,8 @@ def varnish_command(settings: Settings) -> list[str]:
         # However many small objects have to go, a large one gets its room.
         "nuke_limit": "1000000",
     }
+    if not settings.varnish_log:
+        parameters["vsl_mask"] = ",".join(f"-{tag}" for tag in _TAGS_OF_HITS)
     command = ["varnishd", "-F", "-j", "none", "-f", str(files.vcl)]
     command += ["-n", str(files.varnish_work), "-T", "none"]
     command += ["-a", f"{files.cache_socket},mode=600"]
