@@ -20,6 +20,7 @@ import pytest
 from poppy.common.errors import PermanentError
 from poppy.edge.errors import Refused
 from poppy.edge.pem import MAX_CHAIN
+from poppy.edge.plane import plane
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.runtime import HAProxy
 from poppy.edge.program import (
@@ -280,6 +281,24 @@ class TestChanges:
         assert get(node, authority, "kept.example.com").status == 200
         assert get(node, authority, "new.example.com").status == 200
         assert len(known(node)) == 2
+
+    def test_a_certificate_that_haproxy_has_is_not_checked_again(
+        self,
+        node: EdgeNode,
+        origin: Origin,
+        authority: Authority,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        checked: list[str] = []
+        monkeypatch.setattr(plane, "check", lambda it: checked.extend(it.names))
+        one = program(origin, "one", certificate(authority, "one.example.com"))
+        two = program(origin, "two", certificate(authority, "two.example.com"))
+
+        node.serve(one)
+        node.serve(replace(one, ttls=(Choice("/*", 5),)))
+        node.plane.load([one, two])
+
+        assert checked == ["one.example.com", "two.example.com"]
 
     def test_a_change_that_was_cut_short_is_forgotten(
         self, node: EdgeNode, origin: Origin, authority: Authority

@@ -6,7 +6,6 @@ entry, and then one less. The entry lists the names for which clients get it, wh
 the certificate has.
 """
 
-import functools
 import hashlib
 import os
 import ssl
@@ -14,8 +13,6 @@ from dataclasses import dataclass, field
 
 from poppy.edge.errors import Refused
 from poppy.edge.program import Certificate
-
-_CHECKED = 10_000  #: Certificates that are not checked again. A check takes a millisecond.
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +33,28 @@ class Served:
 
 
 def served(service_id: str, certificate: Certificate, options: str = "") -> Served:
-    """Return how HAProxy knows a service's certificate.
-
-    Raises:
-        Refused: HAProxy would not start with it. OpenSSL can't read it, its key is of another
-            certificate or too short, say.
-    """
+    """Return how HAProxy knows a service's certificate."""
     pem = certificate.chain + certificate.key
-    try:
-        _check(pem)
-    except ssl.SSLError as exc:
-        names = ", ".join(certificate.names)
-        reason = exc.reason or "unreadable"
-        raise Refused(f"The certificate of {names:.100} is invalid: {reason}") from exc
     content = "\n".join((*certificate.names, *filter(None, (options,)), pem))
     digest = hashlib.sha256(content.encode()).hexdigest()[:32]
     return Served(f"{service_id}-{digest}.pem", certificate.names, pem, options)
 
 
-@functools.lru_cache(_CHECKED)
-def _check(pem: str) -> None:
-    """Load a certificate by OpenSSL, which HAProxy uses too. Python only loads files."""
+def check(certificate: Served) -> None:
+    """Load a certificate by OpenSSL, which HAProxy uses too. This takes a millisecond.
+
+    Raises:
+        Refused: HAProxy would not start with it. OpenSSL can't read it, its key is of another
+            certificate or too short, say.
+    """
+    # Python only loads files.
     with open(os.memfd_create("certificate"), "w") as file:
-        file.write(pem)
+        file.write(certificate.pem)
         file.flush()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        try:
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        except ssl.SSLError as exc:
+            names = ", ".join(certificate.names)
+            reason = exc.reason or "unreadable"
+            raise Refused(f"The certificate of {names:.100} is invalid: {reason}") from exc

@@ -11,6 +11,7 @@ from poppy.edge.errors import Down, Refused
 from poppy.edge.options import Settings
 from poppy.edge.plane import processes, purges, traffic
 from poppy.edge.plane.certificates import Served as Certificate
+from poppy.edge.plane.certificates import check
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.origins_health import Health
 from poppy.edge.plane.policies import Served, served
@@ -97,13 +98,15 @@ class Plane:
         known = {self._path(it) for it in previous.certificates} if previous else set()
         self._add_certificates(service, known)
         processes.write_policy(self._files, service)
-        self._haproxy.put(self._files.services, service.service_id, service.value)
+        if previous is None or service.value != previous.value:
+            self._haproxy.put(self._files.services, service.service_id, service.value)
         self._put_delivery(service, previous)
         for host in service.hosts:
             if self._owners.get(host) != service.service_id or previous is None:
                 self._haproxy.put(self._files.hosts, host, service.service_id)
                 self._owners[host] = service.service_id
-        for key, value in service.challenges:
+        known_challenges = previous.challenges if previous else ()
+        for key, value in set(service.challenges).difference(known_challenges):
             self._haproxy.put(self._files.challenges, key, value)
         self._services[service.service_id] = service
         if previous is not None:
@@ -179,9 +182,10 @@ class Plane:
         self._haproxy.put(self._files.ready, "node", "1" if ready else "0")
 
     def _put_delivery(self, service: Served, previous: Served | None) -> None:
-        if service.delivery:
+        known = previous.delivery if previous else ""
+        if service.delivery and service.delivery != known:
             self._haproxy.put(self._files.delivery, service.service_id, service.delivery)
-        elif previous is not None and previous.delivery:
+        elif known and not service.delivery:
             self._haproxy.delete(self._files.delivery, service.service_id)
 
     def _forget_hosts(self, service: Served, kept: Iterable[str]) -> None:
@@ -200,16 +204,17 @@ class Plane:
         return self._files.certificates / certificate.name
 
     def _add_certificates(self, service: Served, known: Container[Path]) -> None:
-        """Add a service's certificates, all or none.
+        """Check and add a service's certificates that HAProxy does not have, all or none.
 
         Raises:
-            Refused: HAProxy refuses one.
+            Refused: one is invalid, or HAProxy refuses it.
         """
+        new = [it for it in service.certificates if self._path(it) not in known]
+        for it in new:
+            check(it)
         added: list[Path] = []
-        for it in service.certificates:
+        for it in new:
             path = self._path(it)
-            if path in known:
-                continue
             line = processes.entry(self._files, it)
             try:
                 self._haproxy.add_certificate(self._files.certificate_list, path, it.pem, line)

@@ -15,6 +15,7 @@ from poppy.edge.logs import pipe
 from poppy.edge.options import Settings
 from poppy.edge.plane import access_log, origins
 from poppy.edge.plane.certificates import Served as Certificate
+from poppy.edge.plane.certificates import check
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.front import static_files
 from poppy.edge.plane.policies import Served, served
@@ -41,7 +42,8 @@ def haproxy_command(settings: Settings) -> list[str]:
     files = Files(settings)
     state = State(settings.state_directory / "state")
     stored = sorted(state.programs(), key=lambda it: it.revision)
-    services, refusals = serve((it.program for it in stored), settings)
+    programs = (it.program for it in stored)
+    services, refusals = serve(programs, settings, check_certificates=True)
     for service_id, reason in refusals.items():
         LOG.error("Not serving %s: %s", service_id, reason)
     settings.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,18 +101,23 @@ def varnish_command(settings: Settings) -> list[str]:
 
 
 def serve(
-    programs: Iterable[Program], settings: Settings
+    programs: Iterable[Program], settings: Settings, *, check_certificates: bool = False
 ) -> tuple[dict[str, Served], dict[str, str]]:
     """Return the services by ID, and the reasons of refused ones.
 
     Args:
         programs: in the order of their revisions: the last one with a host gets it.
+        settings: of the node.
+        check_certificates: whether to refuse services with a certificate that HAProxy can't read.
     """
     services: dict[str, Served] = {}
     refusals: dict[str, str] = {}
     for program in programs:
         try:
-            services[program.service_id] = served(program, settings)
+            service = served(program, settings)
+            for certificate in service.certificates if check_certificates else ():
+                check(certificate)
+            services[program.service_id] = service
         except Refused as exc:
             refusals[program.service_id] = str(exc)
     return services, refusals
