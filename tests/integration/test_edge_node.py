@@ -4,6 +4,7 @@
 # Imported fixtures are also argument names.
 # ruff: noqa: F811
 
+import http.client
 import random
 import re
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,8 +23,10 @@ from poppy.edge.plane.runtime import HAProxy
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model import headers, paths
 from poppy.model.document.caching import CacheKey, CacheOptions
+from poppy.model.document.cors import CORS
 from poppy.model.document.delivery import Delivery
 from poppy.model.document.error_pages import ErrorPage
+from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
 from poppy.model.document.paths import PathRule
 from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.edge import Prewarmed
@@ -39,6 +43,8 @@ pytestmark = pytest.mark.real
 __all__ = ["node", "origin", "running"]
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3.
+CORS_ORIGIN = "Access-Control-Allow-Origin"
+NEVER = (Choice("/*", 0),)
 LARGE = 60 * 1024 * 1024  # Bytes: more than the node's cache of 32 MB.
 
 
@@ -70,6 +76,19 @@ def raw(node: EdgeNode, *requests: str) -> bytes:
     return received
 
 
+def requests_of(node: EdgeNode, backend: str) -> int:
+    """Return the number of requests that HAProxy has sent to a backend."""
+    connection = http.client.HTTPConnection(*node.metrics, timeout=20)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    finally:
+        connection.close()
+    line = f'haproxy_backend_http_requests_total{{proxy="{backend}"}} '
+    [found] = [int(it.removeprefix(line)) for it in text.splitlines() if it.startswith(line)]
+    return found
+
+
 def test_nothing_is_served_if_tokens_can_not_be_checked(node: EdgeNode, origin: Origin) -> None:
     key = SigningKey("k1", Secret(text="0123456789abcdef" * 2))
     node.serve(program(origin, signed_urls=SignedURLs((key,))))
@@ -95,6 +114,58 @@ def test_varnish_s_log_has_requests_to_origins_but_not_those_of_clients(
         ["BereqURL", "b", "/logged"]
     ]
     assert "Timestamp" not in log
+
+
+def test_rules_of_a_service_apply_alike_on_both_ways_through_haproxy(
+    node: EdgeNode, origin: Origin
+) -> None:
+    origin.headers = {"Server": "origin", "X-Frame-Options": "ALLOWALL", "X-Other": "kept"}
+    entry = HeaderRules("h", None, None, ResponseChanges({"x-frame-options": "a|b; +?"}))
+    gone = HeaderRules("g", None, None, ResponseChanges(remove=("server",)))
+    cors = CORS(("https://a.example",), expose_headers=("ETag",))
+    ttls = (Choice("/*", 60),)
+    parts: dict[str, Any] = {"delivery": Delivery(compression="gzip"), "cors": cors, "ttls": ttls}
+    node.serve(program(origin, headers=(entry, gone), **parts))
+    # Lua changes the fields of this one.
+    lua = replace(entry, rules=(PathRule("all", "/*"),))
+    node.serve(program(origin, "two", headers=(lua, gone), **parts))
+    node.serve(program(origin, "never", headers=(entry, gone), **(parts | {"ttls": NEVER})))
+
+    def seen(host: str, **fields: str) -> tuple[int, object]:
+        response, _ = node.get(host, "/ruled", Origin="https://a.example", **fields)
+        named = ("Server", "X-Frame-Options", "X-Other", "Vary", "X-Cache")
+        shown = {name: response.headers.get_all(name) for name in (*named, CORS_ORIGIN)}
+        return response.status, shown
+
+    before = requests_of(node, "cache_ruled")
+    miss, hit = seen("one.example.com"), seen("one.example.com")
+    unusual = seen("one.example.com", **{"X-Real-IP": "192.0.2.1"})
+    assert [seen("two.example.com"), seen("two.example.com")] == [miss, hit]
+    direct = seen("never.example.com")
+
+    assert requests_of(node, "cache_ruled") == before + 5
+    assert unusual == hit
+    assert direct == miss
+    assert hit[1] == {
+        "Server": None,
+        "X-Frame-Options": ["a|b; +?"],
+        "X-Other": ["kept"],
+        "Vary": ["Origin"],
+        "X-Cache": ["HIT"],
+        CORS_ORIGIN: ["https://a.example"],
+    }
+
+
+@pytest.mark.parametrize("name", ["Authorization", "cookie"])
+def test_a_response_to_credentials_of_the_service_is_not_kept(
+    node: EdgeNode, origin: Origin, name: str
+) -> None:
+    entry = HeaderRules("h", None, RequestChanges({name: "a=b"}))
+    node.serve(program(origin, headers=(entry,)))
+
+    for _ in range(2):
+        assert node.get("one.example.com", "/own")[0].headers["X-Cache"] == "MISS"
+    assert origin.requests["one.example.com", "/own"] == 2
 
 
 class TestChanges:

@@ -14,20 +14,24 @@ in the order in which they apply.
 """
 
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from poppy.edge.plane import fields
 from poppy.edge.program import Program
 from poppy.model import paths
 from poppy.model.document.cors import CORS
-from poppy.model.document.headers import RequestChanges, ResponseChanges
+from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
 from poppy.model.document.redirects import DEFAULT_STATUS
 
 #: The mark of a policy with such lines, in the map of services.
 MARK = "|changes"
+#: A further mark, if requests get fields that keep them from the cache.
+UNCACHED = "|uncached"
+_CREDENTIALS = ("authorization", "cookie")
 
 #: Rules that keep the policy, before its entry for the request takes its place.
 POLICY_RULES = f"""\
-    http-request set-var(txn.policy) var(txn.entry) if {{ var(txn.entry) -m sub {MARK} }}
+    http-request set-var(txn.policy) var(txn.entry) if has_rules {{ var(txn.entry) -m sub {MARK} }}
 """
 
 #: Rules for requests that no restriction refuses.
@@ -39,7 +43,16 @@ RESPONSE_RULES = "    http-response lua.change if { var(txn.changes) -m bool }\n
 
 def has_any(program: Program) -> bool:
     """Return whether a program needs any of these lines."""
-    return bool(program.redirects or program.headers or program.cors or program.error_pages)
+    return bool(program.redirects or _headers(program) or program.cors or program.error_pages)
+
+
+def marks(program: Program) -> str:
+    """Return the marks of a program's policy."""
+    if not has_any(program):
+        return ""
+    requests = (it.request for it in program.headers or () if it.request is not None)
+    names = {name.lower() for request in requests for name in request.set or ()}
+    return MARK + (UNCACHED if names.intersection(_CREDENTIALS) else "")
 
 
 def lines(program: Program) -> Iterator[str]:
@@ -49,7 +62,7 @@ def lines(program: Program) -> Iterator[str]:
         yield f"redirect {target} {paths.canonical(redirect.request_url)}"
     if program.cors is not None:
         yield from _cors(program.cors)
-    for number, entry in enumerate(program.headers or ()):
+    for number, entry in enumerate(_headers(program)):
         yield f"change {number}"
         for rule in entry.rules or ():
             yield f"path {paths.canonical(rule.request_url)}"
@@ -61,6 +74,11 @@ def lines(program: Program) -> Iterator[str]:
         ttl = "" if page.ttl is None else f"{page.ttl}s"
         for status in page.status:
             yield f"error {status}|{ttl} {page.path}"
+
+
+def _headers(program: Program) -> Sequence[HeaderRules]:
+    """Return the changes of fields that HAProxy's own rules do not make."""
+    return () if fields.values(program.headers) else program.headers or ()
 
 
 def _cors(cors: CORS) -> Iterator[str]:

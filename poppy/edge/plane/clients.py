@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """HAProxy's rules for clients' requests.
 
-Most requests are *plain*: no rule has to change or refuse them, so they skip all rules after the
+Most requests are *plain*: no rule has to correct or refuse them, so they skip all rules after the
 look-ups. Each rule that HAProxy evaluates costs time, even if its condition is false. So add rules
-after the short cut, and make sure that requests that need them are not plain: mark the service's
-entry (:data:`poppy.edge.plane.policies.RULES`), or extend the conditions. Rules that all requests
-need belong in :data:`PASSED`.
+after the short cut, and make sure that requests that need them are not plain: extend the
+conditions. Rules that a service has asked for are evaluated for its requests only, plain or not:
+mark its entry (:data:`poppy.edge.plane.policies.RULES`), and add them to :func:`service_rules`
+too. If they decide whether a request bypasses the cache, no request of the service may be plain.
+Rules that all requests need belong in :data:`PASSED`.
 
 Variables::
 
@@ -14,7 +16,8 @@ Variables::
     txn.host      the requested host, unless the request is plain
     txn.service   the service's ID
     txn.entry     the service's entry (poppy.edge.plane.policies), from the map or its policy
-    txn.plain     whether the request is plain, if its service has a policy
+    txn.plain     whether the request is plain, if its service has a policy or rules
+    txn.ruled     whether its service has rules
     txn.direct    whether the request bypasses the cache
     txn.project   the project that gets the access log; without log delivery, there is none
     txn.line      the part of its line that is known of the request
@@ -62,6 +65,18 @@ PASSED = f"""\
 """
 
 
+#: What has to be known of the service's entry after the entry for the request took its place.
+_KEPT = f"""\
+    http-request set-var(txn.ruled) bool(true) if has_rules
+{changes.POLICY_RULES}"""
+
+#: Where requests go that may be answered from the cache.
+USE_BACKENDS = """\
+    use_backend cache_ruled if !{ var(txn.direct) -m bool } { var(txn.ruled) -m bool }
+    use_backend cache if !{ var(txn.direct) -m bool }
+"""
+
+
 def rules(settings: Settings, files: Files) -> str:
     """Return the rules of the frontend for clients."""
     return (
@@ -74,6 +89,22 @@ def rules(settings: Settings, files: Files) -> str:
         + _fields(settings)
         + delivery.request_rules(files.delivery)
         + _decision(settings)
+    )
+
+
+def service_rules(files: Files) -> str:
+    """Return the rules of services for plain requests that may be answered from the cache.
+
+    They are in a backend, and the last ones there. The frontend applies the same rules to requests
+    that are not plain.
+    """
+    return (
+        "    http-request allow if !{ var(txn.plain) -m bool }\n"
+        "    http-request set-var(txn.host) req.fhdr(host)\n"
+        + delivery.request_rules(files.delivery)
+        + changes.REQUEST_RULES
+        + _key()
+        + delivery.SERVED_RULES
     )
 
 
@@ -121,6 +152,7 @@ def _short_cut(settings: Settings, files: Files) -> str:
     acl is_cached var(txn.entry),field(5,|) -m str cached
     acl has_policy var(txn.entry) -m beg @
     acl has_rules var(txn.entry) -m end {RULES}
+    acl needs_all var(txn.entry) -m sub {signed_urls.MARK} {changes.UNCACHED}
     acl is_plain var(txn.plain) -m bool
     acl is_own ssl_fc,not
     acl is_own req.fhdr(host),strcmp(sess.sni) eq 0
@@ -132,10 +164,12 @@ def _short_cut(settings: Settings, files: Files) -> str:
     http-request allow if is_simple {http1}
     http-request wait-for-body time 10s at-least 1 if METH_GET {{ fc_http_major 2 }}
     http-request allow if is_simple {http2}
-    http-request set-var(txn.plain) bool(true) if has_policy !has_rules {http1}
-    http-request set-var(txn.plain) bool(true) if has_policy !has_rules {http2}
-{_policy(settings, "is_plain")}\
-    http-request allow if is_plain is_simple
+    http-request set-var(txn.plain) bool(true) if !is_simple {http1} !needs_all
+    http-request set-var(txn.plain) bool(true) if !is_simple {http2} !needs_all
+{_KEPT}\
+{_policy(settings, "is_plain has_policy")}\
+    http-request allow if is_plain is_cached
+    http-request set-var(txn.plain) bool(false)
 """
 
 
@@ -295,7 +329,7 @@ def _decision(settings: Settings) -> str:
         signed_urls.CHECK
         + access_log.REQUEST_WITHOUT_TOKEN
         + answer(503, "Service Unavailable", "is_signed")
-        + changes.POLICY_RULES
+        + _KEPT
         + _policy(settings, "has_policy")
         + answer(503, "Service Unavailable", "has_policy")
         + answer(403, "Forbidden", "{ var(txn.entry) -m str refused }")
@@ -305,10 +339,17 @@ def _decision(settings: Settings) -> str:
             f"    http-request set-var(txn.direct) bool(true) if {condition}\n"
             for condition in direct
         )
-        + lifetimes.request_rules()
+        + _key()
+        + error_pages.RULES
+    )
+
+
+def _key() -> str:
+    """Return rules that bring requests into the form of the service's cache key."""
+    return (
+        lifetimes.request_rules()
         + cache_key.RULES
         + "".join(answer(503, "Service Unavailable", failed) for failed in cache_key.FAILED)
-        + error_pages.RULES
     )
 
 

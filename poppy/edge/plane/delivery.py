@@ -3,16 +3,17 @@
 
 The map ``delivery`` leads from the service's ID to ``status|hsts|gzip|websocket``: the status of
 the redirect to HTTPS, the value of Strict-Transport-Security (percent-encoded, because ``;`` ends
-a command of the runtime API), ``1`` to compress, and ``0`` to refuse WebSocket. Services without
-any of these have no entry.
+a command of the runtime API), ``1`` to compress, and ``0`` to refuse WebSocket. Fields of
+responses may follow (:mod:`poppy.edge.plane.fields`). Services without any of these have no entry.
 """
 
 import urllib.parse
 from collections.abc import Collection
 from pathlib import Path
 
+from poppy.edge.plane import fields
 from poppy.edge.program import Program
-from poppy.model.document.delivery import HSTS
+from poppy.model.document.delivery import HSTS, Delivery
 
 #: Media types that are compressed, as beginnings.
 COMPRESSED = (
@@ -30,15 +31,14 @@ def entry(program: Program, certified: Collection[str]) -> str:
         program: the program.
         certified: the domains with a certificate. The redirect to HTTPS begins once all have one.
     """
-    wanted = program.delivery
-    if wanted is None:
-        return ""
+    wanted = program.delivery or Delivery()
     is_certified = set(program.domains).issubset(certified)
     values = (
         str(wanted.redirect) if wanted.redirect and is_certified else "",
         urllib.parse.quote(_hsts(wanted.hsts)) if wanted.hsts else "",
         "1" if wanted.compression == "gzip" else "",
         "0" if wanted.websockets is False else "",
+        *fields.values(program.headers),
     )
     return "|".join(values) if any(values) else ""
 
@@ -54,7 +54,7 @@ def request_rules(table: Path) -> str:
     status = "{ var(txn.delivery),field(1,|) -m str"
     redirects = "".join(
         f"    http-request redirect location https://%[var(txn.host)]%[pathq] code {code}"
-        f" if has_delivery {status} {code} }} !over_https !is_asterisk\n"
+        f" if has_delivery {status} {code} }} !over_https !{{ url -m str * }}\n"
         for code in (301, 302, 308)
     )
     return f"""\
@@ -88,6 +88,9 @@ backend direct_gzip
     {origin}
 """
 
+
+#: Rules for responses that servers sent.
+SERVED_RULES = fields.rules(5)
 
 #: Rules for all responses, those that HAProxy itself makes included.
 RESPONSE_RULES = """\

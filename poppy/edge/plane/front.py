@@ -78,7 +78,8 @@ def static_files(settings: Settings, origins: str) -> Mapping[Path, str]:
 
 
 def _configuration(settings: Settings, files: Files) -> str:
-    passed_directly = clients.PASSED + lifetimes.DIRECT_RULES
+    cached = _cached(settings, files)
+    passed_directly = clients.PASSED + lifetimes.DIRECT_RULES + delivery.SERVED_RULES
     waiting = max(_waiting(settings), settings.between_bytes_timeout) + _MARGIN
     threads = f"    nbthread {settings.threads}\n" if settings.threads else ""
     binds = "".join(f"    bind {_bind(endpoint)}\n" for endpoint in settings.http)
@@ -115,22 +116,17 @@ defaults
 {"".join(_errors())}
 frontend clients
 {binds}{access_log.TARGET}{clients.rules(settings, files)}\
-    use_backend cache if !{{ var(txn.direct) -m bool }}
-{delivery.USE_BACKEND}\
+{clients.USE_BACKENDS}{delivery.USE_BACKEND}\
     default_backend direct
 {access_log.RESPONSE}{changes.RESPONSE_RULES}\
 {delivery.RESPONSE_RULES}{marks.RESPONSE_RULES}{traffic.RESPONSES}
 {traffic.SECTION}
 # A request is sent without Varnish if Varnish does not run.
 backend cache
-    balance first
-    retries 1
-    option redispatch 1
-    http-reuse always
-{clients.to_cache(settings)}{clients.PASSED}\
-    server varnish unix@{files.cache_socket}
-    server origin unix@{files.origin_socket}
-
+{cached}
+backend cache_ruled
+{cached}\
+{clients.service_rules(files)}
 backend direct
     http-reuse always
 {passed_directly}\
@@ -143,6 +139,19 @@ frontend metrics
 {answer(404, "Not Found", "!{ path /ready }")}\
 {answer(200, "OK", f"{{ str(node),map_str({files.ready}) -m str 1 }}")}\
 {answer(503, "Service Unavailable", "TRUE")}"""
+
+
+def _cached(settings: Settings, files: Files) -> str:
+    """Return the sections' part for what may be answered from the cache."""
+    return f"""\
+    balance first
+    retries 1
+    option redispatch 1
+    http-reuse always
+{clients.to_cache(settings)}{clients.PASSED}\
+    server varnish unix@{files.cache_socket}
+    server origin unix@{files.origin_socket}
+"""
 
 
 def _errors() -> Iterable[str]:

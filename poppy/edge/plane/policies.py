@@ -12,9 +12,9 @@ of the origin, if there are any (:mod:`poppy.edge.plane.origins_options`). The H
 empty, for the requested one, and ``ttl`` for the origin's own; it may have options
 (:mod:`poppy.edge.plane.lifetimes`). ``use`` is ``cached``, or
 ``direct`` for TTL 0. If a service's entry depends on the request, it has a policy, and the map has
-``@`` and the policy's digest, followed by ``|signed`` if requests may need a token. Either ends
-with ``|rules`` if its requests need all rules, because the service is in other maps, needs tokens,
-or its policy has lines that change requests or responses. A mark before it is for the access log
+``@`` and the policy's digest, followed by ``|signed`` if requests may need a token, and by the
+marks of :mod:`poppy.edge.plane.changes`. Either ends with ``|rules`` if the service has asked for
+more rules than those for origins, TTLs and restrictions. A mark before it is for the access log
 (:mod:`poppy.edge.plane.access_log`). A policy is a file, from which
 ``policy.lua`` makes an entry::
 
@@ -53,7 +53,7 @@ from poppy.model.document.caching import CacheOptions
 
 #: The paths of challenges (RFC 8555, section 8.3).
 CHALLENGES = "/.well-known/acme-challenge/"
-#: The end of an entry whose requests need all rules of :mod:`poppy.edge.plane.clients`.
+#: The end of an entry whose requests need :func:`poppy.edge.plane.clients.service_rules`.
 RULES = "|rules"
 
 _ALL = "/*"
@@ -133,7 +133,7 @@ def served(program: Program, settings: Settings) -> Served:
     )
     delivered = delivery.entry(program, [name for it in certificates for name in it.names])
     mark = "" if program.signed_urls is None else signed_urls.MARK
-    mark += changes.MARK if changes.has_any(program) else ""
+    mark += changes.marks(program)
     mark += RULES if mark or delivered or any(it.key for it in program.caching) else ""
     return Served(
         service_id=program.service_id,

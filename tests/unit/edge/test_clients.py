@@ -42,7 +42,7 @@ def test_a_request_with_a_field_that_a_rule_reads_is_not_plain(values: dict[str,
     settings = options.read(conf)
 
     short_cut, end, others = clients.rules(settings, Files(settings)).partition(
-        "    http-request allow if is_plain is_simple\n"
+        "    http-request allow if is_plain is_cached\n"
     )
 
     assert end
