@@ -13,12 +13,15 @@ Facts of Fastly, with their pages at https://www.fastly.com/documentation:
   order: guides, "Cache freshness and TTLs";
 * a cacheable answer of more than 20 MB gets 503 without Segmented Caching: guides, "Failure modes
   with large files". Varnish stands in for Segmented Caching by caching the whole;
+* compression excludes Segmented Caching: guides, "Enabling automatic compression". The simulation
+  answers 503 then;
 * the boilerplate: guides, "About Fastly VCL" for custom VCL, and generated VCL as published by
   customers until 2024.
 """
 
 import re
 from collections.abc import Callable, Mapping
+from urllib.parse import unquote
 
 from poppy.provider.fastly import keys
 from poppy.provider.fastly.configuration import Objects
@@ -66,6 +69,7 @@ _STALE = (
 )
 #: In ``vcl_fetch``, which still has the client's request.
 _FETCH = (
+    (r"set beresp\.cacheable = true;", 'set beresp.http.X-Cacheable = "1";'),
     (r"return ?\(deliver\);", "call fastly_delivered; return (deliver);"),
     (r"return ?\(pass\);", "call fastly_passed; return (deliver);"),
     (r"\brestart;", "return (retry);"),
@@ -85,17 +89,39 @@ _FETCH = (
     ),
     *_STALE,
 )
+_URL_QUERY = r"set req\.url = querystring\."
 _RECV = (
+    (_URL_QUERY + r"remove\(req\.url\);", r'set req.url = regsub(req.url, "[?].*", "");'),
+    (
+        _URL_QUERY + r'regfilter\(req\.url, "\^(.*)\$"\);',
+        r'set req.url = regsub(regsuball(req.url, "(?<=[?&])\1(?:=[^&]*)?(?:&|$)", ""), '
+        r'"[?&]$", "");',
+    ),
+    (
+        _URL_QUERY + r'regfilter_except\(req\.url, "\^(.*)\$"\);',
+        r'set req.url = regsub(regsuball(req.url, "(?<=[?&])(?!\1(?:=|&|$))[^&]+(?:&|$)", ""), '
+        r'"[?&]$", "");',
+    ),
+    (
+        r"urlencode\(urldecode\(",
+        "blob.transcode(decoding=URL, encoding=URL, case=UPPER, encoded=(",
+    ),
     (r"client\.geo\.country_code", COUNTRY),
     (r"set req\.enable_segmented_caching = true;", 'set req.http.X-Segmented = "1";'),
     (r"\berror (\d+);", r"return (synth(\1));"),
 )
 _ERROR = ((r"\bobj\.status\b", "beresp.status"), *_STALE)
-#: Of :func:`poppy.provider.fastly.vcl.redirect`, which Varnish does in ``vcl_synth``.
+#: Varnish does it in ``vcl_synth``.
 _SYNTH = (
     (r"\bobj\.", "resp."),
-    (r'"https://" req\.http\.host req\.url', '"https://" + req.http.host + req.url'),
-    (r'synthetic \{""\}', 'synthetic("")'),
+    (r'synthetic \{""\};', 'synthetic("");'),
+    (r"return ?\(deliver\);", "call fastly_deliver; return (deliver);"),
+)
+_DELIVER = (
+    (r"\badd (resp\.http\.[\w-]+) = (.*);", r"header.append(\1, \2);"),
+    (r"\brestart;", "return (restart);"),
+    (r"std\.atoi\(([\w.-]+)\)", r"std.integer(\1, 0)"),
+    (r"h3\.alt_svc\(\);", 'set resp.http.Alt-Svc = "h3";'),
 )
 _HASH = ((r"set req\.hash \+= ([\w.-]+);", r"hash_data(\1);"),)
 
@@ -121,12 +147,17 @@ def simulated(objects: Objects, resolve: Callable[[str], str], boilerplate: str)
         for name, entry in objects["backend"].items()
         if entry["request_condition"]
     )
-    redirect = objects["snippet"].get("poppy redirect")
+    synthetic = "\n".join(
+        entry["content"]
+        for name, entry in objects["snippet"].items()
+        if entry["type"] == "error" and name != "poppy error"
+    )
     marking = keys.marking()
     fetch = _snippets(objects, "fetch").replace(marking, _marking(marking))
-    times = re.findall(r"beresp\.stale_while_revalidate = (\d+)s;", fetch)
     fetch = _translated(f"{fetch}\n{BOILERPLATES[boilerplate]}", _FETCH)
     return f"""vcl 4.1;
+import blob;
+import header;
 import std;
 {"".join(_backend(number, entry, resolve) for number, entry in enumerate(backends))}
 {_snippets(objects, "init")}
@@ -134,9 +165,12 @@ sub vcl_recv {{
 unset req.http.X-Segmented;
 if (req.restarts == 0) {{
 unset req.http.X-Stale;
-set req.grace = {max(map(int, times))}s;
-}} else {{
+unset req.http.X-Expired;
+}}
+if (req.http.X-Stale) {{
 set req.grace = 1y;
+}} else if (req.http.X-Expired) {{
+set req.grace = 0s;
 }}
 {_translated(_snippets(objects, "recv"), _RECV)}
 {refusals}
@@ -148,6 +182,13 @@ return (hash);
 }}
 sub vcl_hash {{
 {_translated(_snippets(objects, "hash"), _HASH)}
+}}
+sub vcl_hit {{
+if (obj.ttl < 0s && !req.http.X-Stale && !req.http.X-Expired
+&& obj.ttl + std.duration(obj.http.X-Revalidate + "s", 0s) <= 0s) {{
+set req.http.X-Expired = "1";
+return (restart);
+}}
 }}
 sub vcl_backend_fetch {{
 if (bereq.http.X-Poppy-Caching) {{ set bereq.http.X-Kept-Caching = bereq.http.X-Poppy-Caching; }}
@@ -183,14 +224,20 @@ sub vcl_backend_error {{
 return (deliver);
 }}
 sub vcl_synth {{
-{_translated(redirect["content"] if redirect else "", _SYNTH)}
-if (resp.status == 503 && req.restarts == 0) {{
+{_translated(synthetic, _SYNTH)}
+if (resp.status == 503 && !req.http.X-Stale) {{
 set req.http.X-Stale = "1";
 return (restart);
 }}
+call fastly_deliver;
 set resp.http.X-Requires-Auth = req.http.Fastly-Purge-Requires-Auth;
 }}
+sub fastly_deliver {{
+{_translated(_snippets(objects, "deliver"), _DELIVER)}
+}}
 sub vcl_deliver {{
+call fastly_deliver;
+if (req.http.X-Segmented && resp.http.X-Compress-Hint) {{ return (synth(503, "Segments")); }}
 unset resp.http.Surrogate-Key;
 set resp.http.X-Origin = req.http.X-Origin;
 if (obj.hits > 0) {{ set resp.http.X-Cache = "HIT"; }} else {{ set resp.http.X-Cache = "MISS"; }}
@@ -243,4 +290,23 @@ def _snippets(objects: Objects, kind: str) -> str:
 def _translated(text: str, rules: tuple[tuple[str, str], ...]) -> str:
     for pattern, replacement in rules:
         text = re.sub(pattern, replacement, text)
-    return text
+    return re.sub(r'"[^"\n]*%[^"\n]*"', _unescaped, _grouped(text))
+
+
+def _unescaped(string: re.Match[str]) -> str:
+    """Return a string with escapes, of which Varnish has none, as a long string."""
+    return f"{{{unquote(string[0])}}}"
+
+
+def _grouped(text: str) -> str:
+    """Return text in which the groups of the last match of the URL are replacements."""
+    lines = []
+    regex = ""
+    for line in text.splitlines():
+        if match := re.search(r'req[.]url ~ ("[^"]*)"', line):
+            regex = match[1]
+        start = f'regsub(req.url, {regex}.*$", "'
+        lines.append(
+            re.sub(r"re\.group\.(\d)", lambda it, start=start: f'{start}\\{it[1]}")', line)
+        )
+    return "\n".join(lines)

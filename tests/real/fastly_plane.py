@@ -4,6 +4,7 @@
 See :mod:`tests.real.fastly_edge` for what is simulated.
 """
 
+import gzip
 import hashlib
 import itertools
 import re
@@ -114,7 +115,7 @@ class FastlyPlane(WiredPlane):
         # Fastly sets it for requests over TLS.
         if request.scheme != "http":
             fields["Fastly-SSL"] = "1"
-        return exchange(self._node.http, request._replace(fields=fields))
+        return _compressed(request, exchange(self._node.http, request._replace(fields=fields)))
 
     def _learn(self, url: str) -> None:
         """Remember the texts of which objects of a URL have digests as their keys."""
@@ -133,3 +134,17 @@ class FastlyPlane(WiredPlane):
             key = re.sub("[0-9a-f]{64}$", lambda found: self._texts[found[0]], it)
             found = ("obj.http.Surrogate-Key", "~", rf"(?:^|\s){re.escape(key)}(?:\s|$)")
             self._node.admin("ban", "req.http.Host", "~", f"^(?:{hosts})$", "&&", *found)
+
+
+def _compressed(request: Request, answer: Answer) -> Answer:
+    """Return an answer as Fastly sends it after ``vcl_deliver``.
+
+    See https://www.fastly.com/documentation/reference/http/http-headers/X-Compress-Hint.
+    """
+    fields = {**answer.fields}
+    hint = fields.pop("x-compress-hint", None)
+    if hint not in {"on", "gzip"} or "gzip" not in request.fields.get("Accept-Encoding", ""):
+        return answer._replace(fields=fields)
+    fields["content-encoding"] = "gzip"
+    fields.pop("content-length", None)
+    return answer._replace(fields=fields, body=gzip.compress(answer.body, 1))

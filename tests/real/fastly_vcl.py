@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of VCL that Fastly's compiler would make, for :mod:`tests.real.fastly_account`.
 
-This is no compiler. It knows strings (in which ``%`` begins an escape), brackets, the names and
-actions that exist in each subroutine, and that access lists must be declared.
+This is no compiler. It knows strings (in which ``%`` and two digits are a byte), brackets, the
+names, functions and actions that exist in each subroutine, and that access lists must be declared.
 See https://www.fastly.com/documentation/reference/vcl/.
 """
 
@@ -16,10 +16,25 @@ _ACL = re.compile(r"\bacl\s+(\w+)\s*\{")
 _IN_ACL = re.compile(r"client\.ip\s*!?~\s*(\w+)")
 _ACTION = re.compile(r"\breturn\s*\(\s*(\w+)\s*\)")
 _ERROR = re.compile(r"\berror\s+(\d+)")
+#: What is before an expression: an operator, or the first argument of a function.
+_BEFORE_EXPRESSION = re.compile(
+    r"(?:~|\b(?:regsub(?:all)?|querystring\.regfilter\w*)\([\w.]+,)\s*$"
+)
+_BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})|%00")
+_CALL = re.compile(r"(?<![\w.])([A-Za-z][\w.]*)\s*\(")
+_KEYWORDS = {"if", "elsif", "return", "acl"}
+#: Functions of https://www.fastly.com/documentation/reference/vcl/functions/ in use.
+_FUNCTIONS = {
+    *("digest.hash_sha256", "h3.alt_svc", "querystring.regfilter", "querystring.regfilter_except"),
+    *("querystring.remove", "regsub", "regsuball", "std.atoi", "std.collect", "urldecode"),
+    "urlencode",
+}
 _PAIRS = {")": "(", "}": "{"}
 
 _REQUEST = {"req.url", "req.url.path", "req.method", "client.ip", "client.geo.country_code"}
-_EVERYWHERE = _REQUEST | {"digest.hash_sha256", "re.group.1", "std.collect", "stale.exists"}
+_REQUEST |= {"req.restarts"}
+_EVERYWHERE = _REQUEST | {name for name in _FUNCTIONS if "." in name} | {"stale.exists"}
+_EVERYWHERE |= {f"re.group.{number}" for number in range(10)}
 #: Further names and prefixes of header fields, by the type of a snippet or condition.
 _PLACES: Mapping[str, tuple[set[str], tuple[str, ...]]] = {
     "init": (set(), ()),
@@ -35,6 +50,7 @@ _PLACES: Mapping[str, tuple[set[str], tuple[str, ...]]] = {
         ("req.http.", "beresp.http."),
     ),
     "error": (_EVERYWHERE | {"obj.status", "obj.response"}, ("req.http.", "obj.http.")),
+    "deliver": (_EVERYWHERE | {"resp.status"}, ("req.http.", "resp.http.")),
     "CACHE": (_EVERYWHERE | {"beresp.status", "beresp.ttl"}, ("req.http.", "beresp.http.")),
 }
 #: The actions with which each subroutine can end.
@@ -45,6 +61,7 @@ _ACTIONS: Mapping[str, set[str]] = {
     "pass": {"pass", "error"},
     "fetch": {"deliver", "deliver_stale", "pass", "error", "restart"},
     "error": {"deliver", "deliver_stale", "restart"},
+    "deliver": {"deliver", "restart"},
 }
 
 
@@ -66,10 +83,13 @@ def problems(objects: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Iterator
 
 
 def _text_problems(text: str, place: str, declared: set[str]) -> Iterator[str]:
-    for string in _STRING.findall(text):
-        if "%" in string:
-            yield f"% begins an escape in {string}"
-        yield from _expression_problems(string)
+    end = 0
+    for found in _STRING.finditer(text):
+        if _BROKEN_ESCAPE.search(found[0]):
+            yield f"% begins an escape in {found[0]}"
+        if _BEFORE_EXPRESSION.search(text[end : found.start()]):
+            yield from _expression_problems(found[0])
+        end = found.end()
     bare = _COMMENT.sub("", _STRING.sub('""', text))
     if '"' in bare.replace('""', ""):
         yield "a string does not end"
@@ -93,14 +113,16 @@ def _name_problems(bare: str, place: str) -> Iterator[str]:
             yield f"{place} can't have error {status}"
     if place != "error" and re.search(r"\bsynthetic\b", bare):
         yield f"{place} can't have synthetic"
+    if re.search(r"\brestart;", bare) and "restart" not in _ACTIONS.get(place, set()):
+        yield f"{place} can't restart"
+    for function in set(_CALL.findall(bare)) - _KEYWORDS - _FUNCTIONS:
+        yield f"there is no function {function}"
     for action in _ACTION.findall(bare):
         if action not in _ACTIONS.get(place, set()):
             yield f"{place} can't return({action})"
 
 
 def _expression_problems(string: str) -> Iterator[str]:
-    if "\\" not in string and "(?" not in string:
-        return
     try:
         re.compile(string.strip('"'))
     except re.error as exc:

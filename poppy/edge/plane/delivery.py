@@ -13,15 +13,7 @@ from pathlib import Path
 
 from poppy.edge.plane import fields
 from poppy.edge.program import Program
-from poppy.model.document.delivery import HSTS, Delivery
-
-#: Media types that are compressed, as beginnings.
-COMPRESSED = (
-    *("text/html", "text/plain", "text/css", "text/xml", "text/csv", "text/javascript"),
-    *("application/javascript", "application/json", "application/ld+json", "application/xml"),
-    *("application/manifest+json", "application/rss+xml", "application/atom+xml"),
-    *("application/wasm", "image/svg+xml", "font/ttf", "font/otf"),
-)
+from poppy.model.document.delivery import COMPRESSED, Delivery
 
 
 def entry(program: Program, certified: Collection[str]) -> str:
@@ -35,7 +27,7 @@ def entry(program: Program, certified: Collection[str]) -> str:
     is_certified = set(program.domains).issubset(certified)
     values = (
         str(wanted.redirect) if wanted.redirect and is_certified else "",
-        urllib.parse.quote(_hsts(wanted.hsts)) if wanted.hsts else "",
+        urllib.parse.quote(wanted.hsts.value) if wanted.hsts else "",
         "1" if wanted.compression == "gzip" else "",
         "0" if wanted.websockets is False else "",
         *fields.values(program.headers),
@@ -100,15 +92,3 @@ RESPONSE_RULES = """\
 
 #: Chooses the backend of :func:`backends` for requests that bypass the cache.
 USE_BACKEND = "    use_backend direct_gzip if { req.hdr(x-p-gzip) -m found }\n"
-
-
-def compressible() -> str:
-    """Return an expression of the VCL for the media types that are compressed."""
-    return "(?i)^(?:" + "|".join(it.replace("+", "[+]") for it in COMPRESSED) + ")"
-
-
-def _hsts(hsts: HSTS) -> str:
-    parts = [f"max-age={hsts.max_age}"]
-    parts += ["includeSubDomains"] if hsts.include_subdomains else []
-    parts += ["preload"] if hsts.preload else []
-    return ";".join(parts)

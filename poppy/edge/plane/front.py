@@ -43,6 +43,7 @@ from poppy.edge.plane import (
 from poppy.edge.plane.clients import answer, body
 from poppy.edge.plane.files import Files
 from poppy.model import paths
+from poppy.model.document.delivery import compressible
 from poppy.model.lifetimes import MISSING_TTL
 
 #: Forward secrecy and authenticated encryption; those of TLS 1.3 always have both.
@@ -191,7 +192,7 @@ def _vcl(settings: Settings, files: Files) -> str:
         "grace": str(settings.grace),
         "margin": str(_MARGIN),
         "missing_ttl": str(MISSING_TTL),
-        "compressible": delivery.compressible(),
+        "compressible": compressible(),
         "key": cache_key.of_proxies(settings.trusted_proxies),
         "marks": marks.vcl(),
     }

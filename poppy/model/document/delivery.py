@@ -10,6 +10,19 @@ from poppy.model.capabilities import Capability
 
 DEFAULT_REDIRECT_STATUS = 301
 
+#: Media types that edges compress, as beginnings.
+COMPRESSED = (
+    *("text/html", "text/plain", "text/css", "text/xml", "text/csv", "text/javascript"),
+    *("application/javascript", "application/json", "application/ld+json", "application/xml"),
+    *("application/manifest+json", "application/rss+xml", "application/atom+xml"),
+    *("application/wasm", "image/svg+xml", "font/ttf", "font/otf"),
+)
+
+
+def compressible() -> str:
+    """Return an expression of VCL for the media types that edges compress."""
+    return "(?i)^(?:" + "|".join(it.replace("+", "[+]") for it in COMPRESSED) + ")"
+
 
 @dataclass(frozen=True, slots=True)
 class HSTS:
@@ -30,6 +43,14 @@ class HSTS:
         bool | None,
         {"description": "Whether browsers' lists may include the domain.", "default": False},
     ] = None
+
+    @property
+    def value(self) -> str:
+        """The value of Strict-Transport-Security."""
+        parts = [f"max-age={self.max_age}"]
+        parts += ["includeSubDomains"] if self.include_subdomains else []
+        parts += ["preload"] if self.preload else []
+        return ";".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from poppy.common.errors import PermanentError
 from poppy.model import names
 from poppy.model.specs import Origin, ServiceSpec
-from poppy.provider.fastly import answers, logging, vcl
+from poppy.provider.fastly import answers, logging, redirects, responses, vcl
 from poppy.provider.log_store import Location
 
 #: Fields by kind and name, all as text. Kinds are in the order in which objects can be created.
@@ -50,7 +50,9 @@ def wanted(spec: ServiceSpec, settings: Settings, logs: Location | None = None) 
     Raises:
         PermanentError: Fastly can't express a part of the document; the message names it.
     """
-    verdicts = _VERDICTS if spec.restrictions else _VERDICTS[:1]
+    responses.check(spec)
+    is_refusing = spec.restrictions or spec.cors
+    verdicts = _VERDICTS if is_refusing else _VERDICTS[:1]
     conditions = [
         *_origin_conditions(spec),
         *(_verdict_condition(verdict) for verdict, _, _ in verdicts),
@@ -168,10 +170,14 @@ def _snippets(spec: ServiceSpec, settings: Settings) -> list[dict[str, str]]:
         "poppy pass": ("pass", vcl.CLEAN),
         "poppy answer": (
             "fetch",
-            answers.fetch(spec.caching, settings.grace, settings.stale_if_error),
+            answers.fetch(
+                spec.caching, settings.grace, settings.stale_if_error, spec.error_pages or ()
+            ),
         ),
         "poppy error": ("error", answers.ERROR),
-        "poppy redirect": ("error", vcl.redirect(spec)),
+        "poppy redirect": ("error", redirects.answers(spec)),
+        "poppy preflight": ("error", responses.answers(spec.cors)),
+        "poppy response": ("deliver", responses.deliver(spec)),
     }
     return [
         {"name": name, "type": kind, "dynamic": "0", "priority": "100", "content": content}

@@ -27,7 +27,7 @@ from poppy.provider.base import (
     Query,
     check_access_name,
 )
-from poppy.provider.fastly import keys, statistics
+from poppy.provider.fastly import keys, queries, statistics
 from poppy.provider.fastly.api import API
 from poppy.provider.fastly.configuration import Objects, Settings, check_limits, wanted
 from poppy.provider.fastly.tls import Certificates, Subscription
@@ -135,6 +135,21 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             Capability.SNI_CERTIFICATE,
             Capability.ANALYTICS,
             Capability.HTTPS_REDIRECT,
+            Capability.HSTS,
+            Capability.HTTP3,
+            Capability.GZIP,
+            Capability.BROTLI,
+            Capability.REDIRECTS,
+            Capability.REQUEST_HEADERS,
+            Capability.RESPONSE_HEADERS,
+            Capability.CORS,
+            Capability.ERROR_PAGES,
+            Capability.CACHE_MODE,
+            Capability.BROWSER_TTL,
+            Capability.STALE_WHILE_REVALIDATE,
+            Capability.STALE_IF_ERROR,
+            Capability.STATUS_TTL,
+            Capability.CACHE_KEY_QUERY,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
@@ -258,7 +273,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Evict objects or make them stale by surrogate key; see :meth:`Provider.purge`."""
-        covered = keys.covered(purge)
+        covered = keys.covered(purge, filtered=queries.is_filtered(service.spec.caching))
         fastly_id = self.existing(service, known)
         if keys.EVERYTHING in covered and purge.hard:
             self._api.purge_all(fastly_id)

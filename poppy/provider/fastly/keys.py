@@ -20,8 +20,13 @@ DEPTH = MAX_LEVELS
 _PATH, _URL, _TREE, _HOST = "poppy-path-", "poppy-url-", "poppy-tree-", "poppy-host-"
 
 
-def covered(purge: Purge) -> Sequence[str]:
+def covered(purge: Purge, *, filtered: bool = False) -> Sequence[str]:
     """Return the keys of all objects that a purge covers: at most 100.
+
+    Args:
+        purge: the purge.
+        filtered: whether objects lack a part of the query that they were requested with. Then a
+            URL with a query is purged with every query.
 
     Raises:
         PermanentError: no key covers a pattern.
@@ -32,7 +37,10 @@ def covered(purge: Purge) -> Sequence[str]:
         return [_digest(_HOST, purge.host)]
     if purge.prefix:
         return [_digest(_TREE, purge.prefix)]
-    return [key(url) for url in purge.urls or (None,)]
+    urls: Sequence[str | None] = purge.urls or (None,)
+    if filtered:
+        urls = [url if url is None or "*" in url else url.partition("?")[0] for url in urls]
+    return list(dict.fromkeys(map(key, urls)))
 
 
 def key(url: str | None) -> str:

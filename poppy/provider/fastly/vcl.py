@@ -18,8 +18,9 @@ from poppy.common.errors import PermanentError
 from poppy.model import headers, paths
 from poppy.model.specs import Rule, ServiceSpec
 from poppy.provider import patterns
-from poppy.provider.fastly import answers
+from poppy.provider.fastly import answers, queries, redirects, responses
 from poppy.provider.fastly.answers import CACHING
+from poppy.provider.fastly.literals import expression
 from poppy.provider.geography import country_codes
 
 #: Number of the origin; the first one if unset.
@@ -27,7 +28,10 @@ ORIGIN = "req.http.X-Poppy-Origin"
 #: ``refused`` or ``malformed`` for denied requests.
 VERDICT = "req.http.X-Poppy-Verdict"
 
-_FIELDS = ("Origin", "Caching", "Verdict", "Keys")
+_FIELDS = (
+    *("Origin", "Caching", "Verdict", "Keys", "Changes", "Site", "Preflight", "Page", "Location"),
+    *(f"Captured-{number}" for number in range(1, 10)),
+)
 #: Fastly adds the client's address to X-Forwarded-For, and keeps what a client says there.
 _UNTRUSTED = tuple(
     spelling for name in headers.UNTRUSTED for spelling in (name, *headers.respellings(name))
@@ -66,45 +70,48 @@ def request(spec: ServiceSpec, *, segmented: bool) -> str:
         for number, entry in enumerate(spec.caching)
         for rule in entry.rules
     ]
-    parts = [
+    once = [
         *(f"unset req.http.X-Poppy-{field};" for field in _FIELDS),
         *(f"unset req.http.{name};" for name in _UNTRUSTED),
         "set req.http.X-Forwarded-For = client.ip;",
+    ]
+    checks = [
+        *_refusals(spec),
+        f'if ({_MALFORMED}) {{\n  set {VERDICT} = "malformed";\n}}',
+        _unless_refused(redirects.to_https(spec)),
+        _unless_refused(responses.preflights(spec.cors, VERDICT)),
+        _unless_refused(redirects.of_paths(spec.redirects or ())),
+        responses.requests(spec.headers or (), _concerns),
+    ]
+    is_compressed = spec.delivery is not None and spec.delivery.compression in ("gzip", "brotli")
+    parts = [
+        # A restarted request keeps its changes and decisions.
+        "if (req.restarts == 0) {",
+        *once,
         # Without this, anybody can purge a URL by asking for it with the method PURGE.
         'if (req.method == "FASTLYPURGE") {\n'
         '  set req.http.Fastly-Purge-Requires-Auth = "1";\n} else {',
-        *_refusals(spec),
-        f'if ({_MALFORMED}) {{\n  set {VERDICT} = "malformed";\n}}',
-        _TO_HTTPS if spec.delivery and spec.delivery.redirect else "",
-        "}",
-        _chain(origins if len(spec.origins) > 1 else ()),
-        _chain(caching),
-        answers.segments(spec.caching) if segmented else "",
+        *checks,
+        "}\n}",
+        _decided(
+            _chain(origins if len(spec.origins) > 1 else ()),
+            _chain(caching),
+            responses.page_ttls(spec.error_pages or ()),
+        ),
+        answers.segments(spec.caching, compressed=is_compressed) if segmented else "",
+        queries.filters(spec.caching),
     ]
     return "\n".join(part for part in parts if part)
 
 
-#: A status of Poppy's own (Fastly recommends 600 to 699), for :func:`redirect`.
-_REDIRECT = 618
-#: Requests that a restriction refuses are not redirected.
-_TO_HTTPS = f"if (!req.http.Fastly-SSL && !{VERDICT}) {{\n  error {_REDIRECT};\n}}"
+def _decided(*parts: str) -> str:
+    """Return the decisions by path; they are made once, and again for an error page."""
+    body = "\n".join(part for part in parts if part)
+    return f"if (req.restarts == 0 || {responses.PAGE}) {{\n{body}\n}}" if body else ""
 
 
-def redirect(spec: ServiceSpec) -> str:
-    """Return the ``error`` snippet that redirects to HTTPS; empty without a redirect.
-
-    See https://www.fastly.com/documentation/reference/vcl/statements/error.
-    """
-    status = spec.delivery and spec.delivery.redirect
-    if not status:
-        return ""
-    return f"""\
-if (obj.status == {_REDIRECT}) {{
-  set obj.status = {status};
-  set obj.http.Location = "https://" req.http.host req.url;
-  synthetic {{""}};
-  return(deliver);
-}}"""
+def _unless_refused(statements: str) -> str:
+    return f"if (!{VERDICT}) {{\n{statements}\n}}" if statements else ""
 
 
 #: For ``hash``: share responses to authorized requests only between requests with the same
@@ -126,7 +133,7 @@ def _concerns(rule: Rule) -> str:
     pattern = rule.request_url
     if pattern is None or paths.canonical(pattern) == "/*":
         return _ALWAYS
-    return f'req.url ~ "{_safe(patterns.url_regex(pattern))}"'
+    return f"req.url ~ {expression(patterns.url_regex(pattern))}"
 
 
 def _refusals(spec: ServiceSpec) -> list[str]:
@@ -148,7 +155,7 @@ def _is_meant(rule: Rule, acl: str) -> str:
     if rule.client_ip is not None:
         return f"client.ip ~ {acl}"
     if rule.referrer is not None:
-        return f'req.http.Referer ~ "{_safe(patterns.referrer_regex(rule.referrer))}"'
+        return f"req.http.Referer ~ {expression(patterns.referrer_regex(rule.referrer))}"
     try:
         codes = country_codes(rule.geography or "")
     except KeyError as exc:
@@ -176,14 +183,10 @@ def _any_of(conditions: Iterable[str]) -> str:
     return " || ".join(conditions)
 
 
-def _safe(expression: str) -> str:
-    return expression.replace("%", r"\x25")
-
-
 _MALFORMED = _any_of(
     [
         'req.url !~ "^/"',
-        f'req.url ~ "{_safe(paths.AMBIGUOUS)}"',
-        f'req.url ~ "{_safe(paths.DOT_SEGMENTS)}"',
+        f"req.url ~ {expression(paths.AMBIGUOUS)}",
+        f"req.url ~ {expression(paths.DOT_SEGMENTS)}",
     ]
 )

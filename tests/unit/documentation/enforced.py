@@ -99,6 +99,14 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         "``compression_codec``": ("test_the_endpoint",),
         "An object is named": ("test_the_tenant_finds_the_files_by_the_link",),
         "A purge request names": ("test_many_keys_are_one_request",),
+        "``X-Compress-Hint``": ("promise:compression",),
+        "Compression excludes": ("promise:compression",),
+        "``%`` and two hexadecimal": (
+            "test_the_double_refuses_what_vcl_does_not_have",
+            "promise:redirect-host-fixed",
+        ),
+        "A restart keeps the request": ("promise:error-page",),
+        "``querystring.regfilter``": ("promise:key-some-query", "promise:key-other-query"),
     },
     "powerdns": {
         "A change through the API": ("test_names_that_secondaries_would_not_get_are_refused",),

@@ -170,7 +170,7 @@ def _skeleton(text: str) -> str:
 def test_a_redirect_to_https_is_an_error_of_its_own() -> None:
     spec = make_spec(delivery=Delivery(https_redirect=True, redirect_status=308))
 
-    assert "error 618;" in snippet(spec)
+    assert "error 608;" in snippet(spec)
     assert "set obj.status = 308;" in snippet(spec, "poppy redirect")
     assert not list(fastly_vcl.problems(objects(spec)))
     assert "poppy redirect" not in objects(make_spec())["snippet"]
