@@ -239,6 +239,12 @@ class Fastly:
         fields = self.account.add(service, int(number), kind, request.form)
         return self.account.version(service, int(number)).object(service, kind, fields)
 
+    def _change_items(self, request: Request, service: str, dictionary: str) -> Any:
+        if request.headers.get("content-type") != "application/json":
+            raise Refused(415, "Unsupported media type")
+        self.account.change_items(service, dictionary, json.loads(request.body))
+        return {"status": "ok"}
+
     def _change(self, request: Request, service: str, number: str, kind: str, name: str) -> Any:
         fields = self.account.change(service, int(number), kind, name, request.form)
         return self.account.version(service, int(number)).object(service, kind, fields)
@@ -310,6 +316,7 @@ _ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("POST", _OBJECT, Fastly._add),
     ("PUT", f"{_OBJECT}/([^/]+)", Fastly._change),
     ("DELETE", f"{_OBJECT}/([^/]+)", Fastly._drop),
+    ("PATCH", "/service/([^/]+)/dictionary/([^/]+)/items", Fastly._change_items),
     ("POST", "/service/([^/]+)/purge_all", Fastly._purge_all),
     ("POST", "/service/([^/]+)/purge", Fastly._purge_keys),
     ("POST", "/service/([^/]+)/purge/([^/]+)", Fastly._purge),

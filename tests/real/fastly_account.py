@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.real import fastly_vcl
+from tests.real.fastly_dictionaries import Dictionaries
 from tests.real.fastly_objects import (
     KINDS,
     LISTED,
@@ -117,6 +118,7 @@ class Account:
         max_domains: per version.
         quotes: whether refusals of objects quote the whole form.
         purges: (service, key or ``*``, soft), in order.
+        dictionaries: the items of dictionaries.
         activated: (service, objects) of each activated version, in order.
     """
 
@@ -129,6 +131,7 @@ class Account:
         self.quotes = False
         self.purges: list[tuple[str, str, bool]] = []
         self.activated: list[tuple[str, dict[str, dict[str, Fields]]]] = []
+        self.dictionaries = Dictionaries()
         self._ids = itertools.count(1)
 
     def living(self) -> list[Service]:
@@ -205,6 +208,8 @@ class Account:
         if kind == "domain":
             self._check_domain(name)
         objects[name] = dict(form)
+        if kind == "dictionary":
+            objects[name]["id"] = f"DI{next(self._ids)}"
         return objects[name]
 
     def change(self, service_id: str, number: int, kind: str, name: str, form: Fields) -> Fields:
@@ -220,6 +225,14 @@ class Account:
             raise Refused(400, "Bad request", "the double does not rename")
         found.update(form)
         return found
+
+    def change_items(self, service_id: str, dictionary: str, document: Any) -> None:
+        """Change items of a dictionary of any version."""
+        versions = self.service(service_id).versions.values()
+        found = (entry["id"] for it in versions for entry in it.objects["dictionary"].values())
+        if dictionary not in found:
+            raise Refused(404, "Record not found", f"Cannot load dictionary '{dictionary}'")
+        self.dictionaries.change(dictionary, document)
 
     def drop(self, service_id: str, number: int, kind: str, name: str) -> None:
         """Remove an object."""

@@ -25,6 +25,7 @@ from urllib.parse import unquote
 
 from poppy.provider.fastly import keys
 from poppy.provider.fastly.configuration import Objects
+from tests.real import fastly_crypto
 
 COUNTRY = "req.http.X-Test-Country"
 
@@ -106,6 +107,20 @@ _RECV = (
         r"urlencode\(urldecode\(",
         "blob.transcode(decoding=URL, encoding=URL, case=UPPER, encoded=(",
     ),
+    (r"urldecode\(", "blob.transcode(decoding=URL, encoding=IDENTITY, encoded="),
+    (
+        r"digest\.base64url_nopad_decode\(",
+        "blob.transcode(decoding=BASE64URLNOPAD, encoding=IDENTITY, encoded=",
+    ),
+    (
+        r"digest\.base64url_nopad\(client\.ip\)",
+        'blob.transcode(decoding=IDENTITY, encoding=BASE64URLNOPAD, encoded="" + client.ip)',
+    ),
+    (r"digest\.secure_is_equal\(([\w.-]+), ([\w.-]+)\)", r"\1 == \2"),
+    (
+        r"!time\.is_after\(std\.integer2time\(std\.atoi\(([\w.-]+)\)\), now\)",
+        r"now >= std.real2time(std.real(\1, 0.0), now)",
+    ),
     (r"client\.geo\.country_code", COUNTRY),
     (r"set req\.enable_segmented_caching = true;", 'set req.http.X-Segmented = "1";'),
     (r"\berror (\d+);", r"return (synth(\1));"),
@@ -126,7 +141,12 @@ _DELIVER = (
 _HASH = ((r"set req\.hash \+= ([\w.-]+);", r"hash_data(\1);"),)
 
 
-def simulated(objects: Objects, resolve: Callable[[str], str], boilerplate: str) -> str:
+def simulated(
+    objects: Objects,
+    resolve: Callable[[str], str],
+    boilerplate: str,
+    tables: Mapping[str, Mapping[str, str]] | None = None,
+) -> str:
     """Return a version of a service as VCL for Varnish.
 
     Responses show the decisions: ``X-Origin``, the backend; ``X-TTL``, seconds or ``pass``;
@@ -135,6 +155,7 @@ def simulated(objects: Objects, resolve: Callable[[str], str], boilerplate: str)
     Args:
         resolve: returns the address of an origin. Port 80 stands for every port.
         boilerplate: a name in :data:`BOILERPLATES`.
+        tables: the items of dictionaries, by name.
     """
     statements = {name: entry["statement"] for name, entry in objects["condition"].items()}
     refusals = "".join(
@@ -159,6 +180,7 @@ def simulated(objects: Objects, resolve: Callable[[str], str], boilerplate: str)
 import blob;
 import header;
 import std;
+{fastly_crypto.DECLARATIONS if tables else ""}
 {"".join(_backend(number, entry, resolve) for number, entry in enumerate(backends))}
 {_snippets(objects, "init")}
 sub vcl_recv {{
@@ -172,7 +194,7 @@ set req.grace = 1y;
 }} else if (req.http.X-Expired) {{
 set req.grace = 0s;
 }}
-{_translated(_snippets(objects, "recv"), _RECV)}
+{_translated(fastly_crypto.translated(_snippets(objects, "recv"), tables or {}), _RECV)}
 {refusals}
 set req.http.X-Origin = "poppy origin 0";
 {origins}
@@ -299,13 +321,14 @@ def _unescaped(string: re.Match[str]) -> str:
 
 
 def _grouped(text: str) -> str:
-    """Return text in which the groups of the last match of the URL are replacements."""
+    """Return text in which the groups of the last match are replacements."""
     lines = []
-    regex = ""
+    subject = regex = ""
     for line in text.splitlines():
-        if match := re.search(r'req[.]url ~ ("[^"]*)"', line):
-            regex = match[1]
-        start = f'regsub(req.url, {regex}.*$", "'
+        if match := re.search(r'(req[.][\w.-]+) ~ "([^"]*)"', line):
+            regex = match[2] if match[2].startswith("^") else f"^.*?{match[2]}"
+            subject = match[1]
+        start = f'regsub({subject}, "{regex}.*$", "'
         lines.append(
             re.sub(r"re\.group\.(\d)", lambda it, start=start: f'{start}\\{it[1]}")', line)
         )

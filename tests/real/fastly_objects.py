@@ -4,6 +4,7 @@
 Fields and values are those of the API reference and its official clients.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ Fields = dict[str, str]
 
 #: By kind: its name in a version's document, and the fields that a form may have.
 KINDS: Mapping[str, tuple[str, str]] = {
+    "dictionary": ("dictionaries", "name write_only"),
     "domain": ("domains", "name comment"),
     "condition": ("conditions", "name type statement priority comment"),
     "backend": (
@@ -31,13 +33,14 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "logging/s3": ("s3s", fastly_logging.FIELDS),
 }
 #: Kinds that are not in a version's document; see ``VersionDetail`` in the API reference.
-LISTED = {"logging/s3"}
+LISTED = {"dictionary", "logging/s3"}
 #: Further kinds in a version, made by other clients.
 OTHER = ("acls", "headers", "gzips", "healthchecks", "request_settings", "vcls")
 
 #: Bytes of a snippet, without an arrangement: guides, "About VCL snippets".
 MAX_SNIPPET = 1_000_000
-_BOOLEANS = {"use_ssl", "ssl_check_cert", "auto_loadbalance"}
+_DICTIONARY = re.compile(r"[A-Za-z]\w*", re.ASCII)
+_BOOLEANS = {"write_only", "use_ssl", "ssl_check_cert", "auto_loadbalance"}
 _NUMBERS = {"port", "connect_timeout", "first_byte_timeout", "between_bytes_timeout"}
 _NUMERIC = _NUMBERS | {"ttl", "stale_ttl", "priority", "status"}
 _NUMERIC |= {"period", "gzip_level", "file_max_bytes"}
@@ -52,6 +55,7 @@ _CHOICES = {
     **{("logging/s3", name): values for name, values in fastly_logging.CHOICES.items()},
 }
 REQUIRED = {
+    "dictionary": {"name"},
     "domain": {"name"},
     "condition": {"name", "type", "statement"},
     "backend": {"name", "address"},
@@ -61,6 +65,7 @@ REQUIRED = {
     "logging/s3": {"name", "bucket_name"},
 }
 _IMMUTABLE = {("condition", "type"), ("snippet", "type"), ("snippet", "dynamic")}
+_IMMUTABLE |= {("dictionary", "write_only")}
 REFERENCES = {
     "backend": {"request_condition": "REQUEST"},
     "cache_settings": {"cache_condition": "CACHE"},
@@ -86,6 +91,8 @@ class Refused(Exception):
 def object_document(kind: str, fields: Mapping[str, str]) -> dict[str, Any]:
     """Return an object as the API does: booleans and numbers for backends, null for none."""
     _, names = KINDS[kind]
+    if kind == "dictionary":
+        names += " id"
     found: dict[str, Any] = {"created_at": "2030-01-02T03:04:05Z", "deleted_at": None}
     for name in names.split():
         value = fields.get(name)
@@ -116,13 +123,7 @@ def check(kind: str, form: Fields, required: set[str]) -> None:
         if not form.get(option):
             raise Refused(400, "Bad request", f"{option} of a {kind} can't be blank")
     for option, value in form.items():
-        if option in _NUMERIC and value and not value.isdigit():
-            raise Refused(400, "Bad request", f"{option} is no number: {value!r}")
-        if option in _BOOLEANS and value not in {"0", "1"}:
-            raise Refused(400, "Bad request", f"{option} is no boolean: {value!r}")
-        choices = _CHOICES.get((kind, option))
-        if choices is not None and value not in choices:
-            raise Refused(400, "Bad request", f"{option} of a {kind} can't be {value!r}")
+        _check_value(kind, option, value)
     if len(form.get("content", "").encode()) > MAX_SNIPPET:
         raise Refused(400, "Bad request", f"content of a {kind} is too long")
     if not 1 <= int(form.get("port") or 80) <= 65535:
@@ -130,6 +131,18 @@ def check(kind: str, form: Fields, required: set[str]) -> None:
     wrong = fastly_logging.problem(form, new=bool(required)) if kind == "logging/s3" else None
     if wrong:
         raise Refused(400, wrong)
+
+
+def _check_value(kind: str, option: str, value: str) -> None:
+    if option in _NUMERIC and value and not value.isdigit():
+        raise Refused(400, "Bad request", f"{option} is no number: {value!r}")
+    if option in _BOOLEANS and value not in {"0", "1"}:
+        raise Refused(400, "Bad request", f"{option} is no boolean: {value!r}")
+    if (kind, option) == ("dictionary", "name") and not _DICTIONARY.fullmatch(value):
+        raise Refused(400, "Bad request", f"a {kind} can't have the name {value!r}")
+    choices = _CHOICES.get((kind, option))
+    if choices is not None and value not in choices:
+        raise Refused(400, "Bad request", f"{option} of a {kind} can't be {value!r}")
 
 
 def check_change(kind: str, form: Fields, found: Mapping[str, str]) -> None:

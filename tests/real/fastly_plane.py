@@ -15,6 +15,7 @@ from poppy.model.operations import Purge
 from poppy.model.services import Service
 from poppy.provider.fastly import keys
 from poppy.provider.fastly.configuration import Settings, wanted
+from poppy.provider.fastly.dictionaries import dictionary
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.edge import Answer, NotShown, Request
 from poppy.testing.edge.promises import HALF
@@ -24,7 +25,11 @@ from tests.real.varnish import Varnish
 from tests.real.wired_plane import TIMEOUT, WiredPlane
 
 #: By default Varnish waits for up to ten seconds until it tries to connect again.
-_NO_HOLDDOWN = {"backend_local_error_holddown": 0, "backend_remote_error_holddown": 0}
+_PARAMETERS = {
+    "backend_local_error_holddown": 0,
+    "backend_remote_error_holddown": 0,
+    "vcc_allow_inline_c": "on",
+}
 _SETTINGS = Settings(first_byte_timeout=TIMEOUT)
 _COUNTRY = COUNTRY.removeprefix("req.http.")
 _CACHE = (
@@ -75,16 +80,20 @@ class FastlyPlane(WiredPlane):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self._node = self.stack.enter_context(Varnish(cache="128m", **_NO_HOLDDOWN))
+        self._node = self.stack.enter_context(Varnish(cache="128m", **_PARAMETERS))
         return self
 
     def deploy(self, service: Service) -> None:
         if HALF in (origin.origin for origin in service.spec.origins):
             raise NotShown(_ADDRESSES)
+        secrets = dictionary(service.spec)
         text = simulated(
             wanted(service.spec, _SETTINGS),
             lambda name: self.addresses[name][0],
             self._boilerplate,
+            {secrets.name: {key: it.sealed for key, it in secrets.secrets.items()}}
+            if secrets.name
+            else None,
         )
         number = next(self._numbers)
         self._labels |= dict.fromkeys(service.spec.domain_names, f"label{number}")

@@ -14,6 +14,7 @@ _COMMENT = re.compile(r"#[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _NAME = re.compile(r"(?<![\w.])(?:req|bereq|beresp|obj|resp|client|re|digest|std|stale)\.[\w.-]+")
 _ACL = re.compile(r"\bacl\s+(\w+)\s*\{")
 _IN_ACL = re.compile(r"client\.ip\s*!?~\s*(\w+)")
+_IN_TABLE = re.compile(r"\btable\.lookup\((\w+)")
 _ACTION = re.compile(r"\breturn\s*\(\s*(\w+)\s*\)")
 _ERROR = re.compile(r"\berror\s+(\d+)")
 #: What is before an expression: an operator, or the first argument of a function.
@@ -25,6 +26,8 @@ _CALL = re.compile(r"(?<![\w.])([A-Za-z][\w.]*)\s*\(")
 _KEYWORDS = {"if", "elsif", "return", "acl"}
 #: Functions of https://www.fastly.com/documentation/reference/vcl/functions/ in use.
 _FUNCTIONS = {
+    *("digest.base64url_nopad", "digest.base64url_nopad_decode", "digest.hmac_sha256_base64"),
+    *("digest.secure_is_equal", "std.integer2time", "std.strstr", "table.lookup", "time.is_after"),
     *("digest.hash_sha256", "h3.alt_svc", "querystring.regfilter", "querystring.regfilter_except"),
     *("querystring.remove", "regsub", "regsuball", "std.atoi", "std.collect", "urldecode"),
     "urlencode",
@@ -77,6 +80,9 @@ def problems(objects: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Iterator
     for entry in snippets:
         for problem in _text_problems(entry["content"], entry["type"], declared):
             yield f"Syntax error: snippet '{entry['name']}': {problem}"
+        for name in _IN_TABLE.findall(entry["content"]):
+            if name not in objects["dictionary"]:
+                yield f"Syntax error: snippet '{entry['name']}': there is no table {name}"
     for entry in objects["condition"].values():
         for problem in _text_problems(entry["statement"], entry["type"], declared):
             yield f"Syntax error: condition '{entry['name']}': {problem}"

@@ -84,9 +84,12 @@ class API:
         params = {} if version is None else {"version": version}
         return self._client.find(path, params=params)
 
-    def log_endpoints(self, service: str, version: int) -> list[Document]:
-        """Return the S3 log endpoints of a version, with their secrets; none if it is gone."""
-        path = f"{_version(service, version)}/logging/s3"
+    def listed(self, service: str, version: int, kind: str) -> list[Document]:
+        """Return objects that :meth:`details` leaves out; none if the version is gone.
+
+        S3 log endpoints have their secrets. Dictionaries have no items.
+        """
+        path = f"{_version(service, version)}/{kind}"
         response = self._client.request("GET", path, accept=GONE)
         if response.status_code in GONE:
             return []
@@ -97,6 +100,14 @@ class API:
         if not isinstance(found, list):
             raise RetryableError("Fastly answered with no JSON array")
         return list(map(dict, found))
+
+    def put_items(self, service: str, dictionary: str, items: Mapping[str, str]) -> None:
+        """Create or replace up to 1,000 items of a dictionary by its id."""
+        path = f"/service/{_part(service)}/dictionary/{_part(dictionary)}/items"
+        changes = [
+            {"op": "upsert", "item_key": key, "item_value": value} for key, value in items.items()
+        ]
+        self._client.request("PATCH", path, json={"items": changes})
 
     def clone(self, service: str, version: int) -> int:
         """Create an editable copy of a version and return its number."""

@@ -13,14 +13,16 @@ from typing import NamedTuple
 from poppy.common.errors import PermanentError
 from poppy.model import names
 from poppy.model.specs import Origin, ServiceSpec
-from poppy.provider.fastly import answers, logging, redirects, responses, vcl
+from poppy.provider.fastly import answers, dictionaries, logging, redirects, responses, vcl
 from poppy.provider.log_store import Location
 
 #: Fields by kind and name, all as text. Kinds are in the order in which objects can be created.
 Objects = Mapping[str, Mapping[str, Mapping[str, str]]]
 
 _MAX_SNIPPET = 1_000_000  # Bytes: https://docs.fastly.com/en/guides/about-vcl-snippets.
-_VERDICTS = (("malformed", 400, "Bad Request"), ("refused", 403, "Forbidden"))
+_MALFORMED = ("malformed", 400, "Bad Request")
+_REFUSED = ("refused", 403, "Forbidden")
+_EXPIRED = ("expired", 410, "Gone")
 
 
 class Settings(NamedTuple):
@@ -51,13 +53,17 @@ def wanted(spec: ServiceSpec, settings: Settings, logs: Location | None = None) 
         PermanentError: Fastly can't express a part of the document; the message names it.
     """
     responses.check(spec)
-    is_refusing = spec.restrictions or spec.cors
-    verdicts = _VERDICTS if is_refusing else _VERDICTS[:1]
+    verdicts = [_MALFORMED]
+    if spec.restrictions or spec.cors or spec.signed_urls:
+        verdicts.append(_REFUSED)
+    if spec.signed_urls:
+        verdicts.append(_EXPIRED)
     conditions = [
         *_origin_conditions(spec),
         *(_verdict_condition(verdict) for verdict, _, _ in verdicts),
     ]
     lists: Mapping[str, Sequence[Mapping[str, str]]] = {
+        dictionaries.KIND: dictionaries.dictionary(spec).objects,
         "domain": [{"name": name, "comment": ""} for name in sorted(spec.domain_names)],
         "condition": conditions,
         "backend": [

@@ -11,11 +11,13 @@ from typing import ClassVar
 from oslo_config import cfg
 from oslo_log import log
 
+from poppy.common import vault
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.common.http import Quota
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
+from poppy.model.secrets import purpose
 from poppy.model.services import Service
 from poppy.model.specs import Domain, ServiceSpec
 from poppy.provider import edges, log_store
@@ -30,6 +32,7 @@ from poppy.provider.base import (
 from poppy.provider.fastly import keys, queries, statistics
 from poppy.provider.fastly.api import API
 from poppy.provider.fastly.configuration import Objects, Settings, check_limits, wanted
+from poppy.provider.fastly.dictionaries import dictionary
 from poppy.provider.fastly.tls import Certificates, Subscription
 from poppy.provider.fastly.versions import Versions
 from poppy.provider.skeleton import (
@@ -150,6 +153,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             Capability.STALE_IF_ERROR,
             Capability.STATUS_TTL,
             Capability.CACHE_KEY_QUERY,
+            Capability.SIGNED_URLS,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
@@ -235,7 +239,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
         self, service: Service, known: ProviderDetail | None, plan: Objects, found: str
     ) -> Deployment:
         """Activate a version that serves the document, then order its certificates."""
-        self._versions.converge(found, plan)
+        self._versions.converge(found, plan, self._items(service))
         for domain in sorted(dropped_certificates(service, known)):
             self._certificates.remove(domain, force=True)
         try:
@@ -250,6 +254,15 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             ) from exc
         place = self._place(service)
         return replace(deployment, log_url=place.url) if place else deployment
+
+    def _items(self, service: Service) -> Mapping[str, str]:
+        """Return the secrets of a service by their keys in its dictionary."""
+        secrets = dictionary(service.spec).secrets
+        if not secrets:
+            return {}
+        opener = vault.Vault(self.conf[vault.GROUP].encryption_keys, vault.GROUP)
+        what = purpose(service.service_id)
+        return {key: opener.open(it.sealed, what).decode() for key, it in secrets.items()}
 
     def _place(self, service: Service) -> log_store.Location | None:
         return log_store.place(self._logs, service, self.name)

@@ -18,19 +18,21 @@ from poppy.common.errors import PermanentError
 from poppy.model import headers, paths
 from poppy.model.specs import Rule, ServiceSpec
 from poppy.provider import patterns
-from poppy.provider.fastly import answers, queries, redirects, responses
+from poppy.provider.fastly import answers, queries, redirects, responses, signing
 from poppy.provider.fastly.answers import CACHING
+from poppy.provider.fastly.dictionaries import dictionary
 from poppy.provider.fastly.literals import expression
 from poppy.provider.geography import country_codes
 
 #: Number of the origin; the first one if unset.
 ORIGIN = "req.http.X-Poppy-Origin"
-#: ``refused`` or ``malformed`` for denied requests.
+#: ``refused``, ``malformed`` or ``expired`` for denied requests.
 VERDICT = "req.http.X-Poppy-Verdict"
 
 _FIELDS = (
     *("Origin", "Caching", "Verdict", "Keys", "Changes", "Site", "Preflight", "Page", "Location"),
     *(f"Captured-{number}" for number in range(1, 10)),
+    *signing.FIELDS,
 )
 #: Fastly adds the client's address to X-Forwarded-For, and keeps what a client says there.
 _UNTRUSTED = tuple(
@@ -79,6 +81,9 @@ def request(spec: ServiceSpec, *, segmented: bool) -> str:
         *_refusals(spec),
         f'if ({_MALFORMED}) {{\n  set {VERDICT} = "malformed";\n}}',
         _unless_refused(redirects.to_https(spec)),
+        _unless_refused(
+            signing.check(spec.signed_urls, dictionary(spec).name, VERDICT, _concerns)
+        ),
         _unless_refused(responses.preflights(spec.cors, VERDICT)),
         _unless_refused(redirects.of_paths(spec.redirects or ())),
         responses.requests(spec.headers or (), _concerns),
@@ -128,12 +133,12 @@ def _chain(cases: Iterable[tuple[Rule, str]]) -> str:
     return " else ".join(f"if ({_concerns(rule)}) {{\n  {body}\n}}" for rule, body in ordered)
 
 
-def _concerns(rule: Rule) -> str:
-    """Return a condition: the rule's path matches the request."""
+def _concerns(rule: Rule, url: str = "req.url") -> str:
+    """Return a condition: the rule's path matches the request, or another variable."""
     pattern = rule.request_url
     if pattern is None or paths.canonical(pattern) == "/*":
         return _ALWAYS
-    return f"req.url ~ {expression(patterns.url_regex(pattern))}"
+    return f"{url} ~ {expression(patterns.url_regex(pattern))}"
 
 
 def _refusals(spec: ServiceSpec) -> list[str]:

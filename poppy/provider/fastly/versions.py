@@ -18,7 +18,7 @@ from oslo_log import log
 
 from poppy.common import inspection
 from poppy.common.errors import PermanentError, RetryableError
-from poppy.provider.fastly import logging
+from poppy.provider.fastly import dictionaries, logging
 from poppy.provider.fastly.api import API, Document
 from poppy.provider.fastly.configuration import Objects, digest
 
@@ -26,6 +26,7 @@ LOG = log.getLogger(__name__)
 
 #: Keys of the objects of each kind in a version's document.
 _PLURALS = {
+    dictionaries.KIND: "dictionaries",
     "domain": "domains",
     "condition": "conditions",
     "backend": "backends",
@@ -34,8 +35,14 @@ _PLURALS = {
     "snippet": "snippets",
     logging.KIND: "s3s",
 }
+#: Kinds that a version's document does not have, so they are listed separately.
+_LISTED = (dictionaries.KIND, logging.KIND)
 #: Fields that Fastly does not change: https://www.fastly.com/documentation/reference/api/vcl-services.
-_FIXED = {"condition": ("type",), "snippet": ("type", "dynamic")}
+_FIXED = {
+    dictionaries.KIND: ("write_only",),
+    "condition": ("type",),
+    "snippet": ("type", "dynamic"),
+}
 #: Objects to name in a message.
 _SHOWN = 5
 #: Maximum rounds; a run without interference needs three.
@@ -62,7 +69,7 @@ def changes(version: Document, objects: Objects) -> list[Change]:
     surplus, lacking = [], []
     for kind, wanted in objects.items():
         there = {entry["name"]: entry for entry in version.get(_PLURALS[kind]) or ()}
-        own = (name for name in there if kind != logging.KIND or name == logging.NAME)
+        own = (name for name in there if _is_own(kind, name))
         surplus += [Change(kind, name, None) for name in own if name not in wanted]
         for name, fields in wanted.items():
             if name not in there:
@@ -78,14 +85,28 @@ def changes(version: Document, objects: Objects) -> list[Change]:
     return [*reversed(surplus), *lacking]
 
 
+def _is_own(kind: str, name: str) -> bool:
+    """Return whether Poppy made an object; the operator may have made others of some kinds."""
+    if kind == logging.KIND:
+        return name == logging.NAME
+    return kind != dictionaries.KIND or name.startswith(dictionaries.PREFIX)
+
+
 class Versions:
     """The versions of Fastly services."""
 
     def __init__(self, api: API) -> None:
         self._api = api
 
-    def converge(self, service: str, objects: Objects) -> None:
+    def converge(
+        self, service: str, objects: Objects, items: Mapping[str, str] | None = None
+    ) -> None:
         """Activate a version with these objects; write nothing if one is active.
+
+        Args:
+            service: the id of the Fastly service.
+            objects: the wanted objects.
+            items: the items of the dictionary in ``objects``.
 
         Raises:
             RetryableError: also if other workers keep changing the service.
@@ -95,7 +116,7 @@ class Versions:
         done: tuple[int, list[Change]] | None = None
         for _ in range(_ROUNDS):
             details = self._details(service)
-            active = self._with_logs(service, details.get("active_version"))
+            active = self._whole(service, details.get("active_version"))
             differing = changes(active or {}, objects)
             if active and not differing:
                 return
@@ -103,7 +124,7 @@ class Versions:
             number = self._draft(service, details, mark)
             if number is None:
                 continue
-            draft = self._with_logs(service, self._details(service, number)["version"]) or {}
+            draft = self._whole(service, self._details(service, number)["version"]) or {}
             todo = changes(draft, objects)
             if done == (number, todo) and todo:
                 raise RetryableError(_unstable(todo[0], draft))
@@ -111,6 +132,7 @@ class Versions:
                 self._edit(service, number, todo)
                 done = (number, todo)
             else:
+                self._fill(service, draft, objects, items or {})
                 self._activate(service, number)
         raise RetryableError(
             f"Fastly's service {service} was changed concurrently", retry_after=_AGAIN
@@ -119,7 +141,7 @@ class Versions:
     def serves(self, service: str, objects: Objects) -> bool:
         """Return whether the active version has exactly these objects."""
         active = (self._api.details(service) or {}).get("active_version")
-        whole = self._with_logs(service, active)
+        whole = self._whole(service, active)
         return whole is not None and not changes(whole, objects)
 
     def stop(self, service: str) -> None:
@@ -139,12 +161,22 @@ class Versions:
         active = (self._api.details(service) or {}).get("active_version")
         return int(active["number"]) if active else None
 
-    def _with_logs(self, service: str, version: Document | None) -> Document | None:
-        """Return a version with its log endpoints, which Fastly lists separately."""
+    def _whole(self, service: str, version: Document | None) -> Document | None:
+        """Return a version with the objects that Fastly lists separately."""
         if version is None:
             return None
-        endpoints = self._api.log_endpoints(service, int(version["number"]))
-        return {**version, _PLURALS[logging.KIND]: endpoints}
+        number = int(version["number"])
+        return version | {
+            _PLURALS[kind]: self._api.listed(service, number, kind) for kind in _LISTED
+        }
+
+    def _fill(
+        self, service: str, draft: Document, objects: Objects, items: Mapping[str, str]
+    ) -> None:
+        """Write the items of the dictionary, which no active version has yet."""
+        for entry in draft[_PLURALS[dictionaries.KIND]]:
+            if entry["name"] in objects[dictionaries.KIND]:
+                self._api.put_items(service, str(entry["id"]), items)
 
     def _details(self, service: str, version: int | None = None) -> Document:
         details = self._api.details(service, version)

@@ -106,6 +106,8 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
             "promise:redirect-host-fixed",
         ),
         "A restart keeps the request": ("promise:error-page",),
+        "Items of a dictionary": ("test_secrets_are_in_a_private_dictionary_only",),
+        "``digest.hmac_sha256_base64``": ("promise:signed-valid", "promise:signed-forged"),
         "``querystring.regfilter``": ("promise:key-some-query", "promise:key-other-query"),
     },
     "powerdns": {

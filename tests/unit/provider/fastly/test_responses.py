@@ -18,7 +18,9 @@ from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
 from poppy.model.document.paths import PathRule
 from poppy.model.document.redirects import Redirect
+from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.purges import Purge
+from poppy.model.secrets import Secret
 from poppy.model.specs import Caching, Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.fastly import keys, queries
@@ -60,6 +62,9 @@ def whole_spec(**changes: Any) -> ServiceSpec:
         ),
         cors=CORS(("https://a.example",), ("PUT",), ("X-A",), ("ETag",), 60, True),
         error_pages=(ErrorPage("e", (404, 500), "/e.html", 60),),
+        signed_urls=SignedURLs(
+            (SigningKey("k", Secret("0" * 8, "sealed")),), (PathRule("s", "/s/*"),), "t_k"
+        ),
     )
     return replace(spec, **changes)
 
@@ -223,6 +228,32 @@ def test_a_status_with_a_ttl_ends_the_subroutine() -> None:
         "    set beresp.ttl = 7s;\n    return(deliver);" in found
     )
     assert "beresp.status == 404) {\n    set beresp.cacheable" not in found
+
+
+def test_tokens_are_checked_before_preflight_requests_and_redirects() -> None:
+    found = snippets(whole_spec())["poppy request"]
+    assert (
+        found.index("digest.hmac_sha256_base64(table.lookup(poppy_")
+        < found.index("req.http.X-Poppy-Preflight =")
+        < found.index("urlencode(urldecode(")
+    )
+    assert "sealed" not in found
+
+
+def test_each_set_of_keys_has_a_dictionary() -> None:
+    def name(**secrets: str) -> str:
+        keys = tuple(SigningKey(key, Secret(it)) for key, it in secrets.items())
+        (found,) = wanted(make_spec(signed_urls=SignedURLs(keys)), Settings())["dictionary"]
+        return found
+
+    assert name(a="1", b="2") == name(b="2", a="1")
+    assert len({name(a="1"), name(b="1"), name(a="2"), name(a="1", b="2")}) == 4
+
+
+def test_the_double_refuses_a_table_that_is_missing() -> None:
+    found = dict(wanted(whole_spec(), Settings()))
+    found["dictionary"] = {}
+    assert list(fastly_vcl.problems(found))
 
 
 def test_an_error_page_restarts_once_with_the_page_only() -> None:
