@@ -138,7 +138,10 @@ _DELIVER = (
     (r"std\.atoi\(([\w.-]+)\)", r"std.integer(\1, 0)"),
     (r"h3\.alt_svc\(\);", 'set resp.http.Alt-Svc = "h3";'),
 )
-_HASH = ((r"set req\.hash \+= ([\w.-]+);", r"hash_data(\1);"),)
+_HASH = (
+    (r"set req\.hash \+= (.*);", r"hash_data(\1);"),
+    (r"urlencode\(", "blob.transcode(decoding=IDENTITY, encoding=URL, encoded="),
+)
 
 
 def simulated(

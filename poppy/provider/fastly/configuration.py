@@ -13,7 +13,15 @@ from typing import NamedTuple
 from poppy.common.errors import PermanentError
 from poppy.model import names
 from poppy.model.specs import Origin, ServiceSpec
-from poppy.provider.fastly import answers, dictionaries, logging, redirects, responses, vcl
+from poppy.provider.fastly import (
+    answers,
+    cache_keys,
+    dictionaries,
+    logging,
+    redirects,
+    responses,
+    vcl,
+)
 from poppy.provider.log_store import Location
 
 #: Fields by kind and name, all as text. Kinds are in the order in which objects can be created.
@@ -53,6 +61,7 @@ def wanted(spec: ServiceSpec, settings: Settings, logs: Location | None = None) 
         PermanentError: Fastly can't express a part of the document; the message names it.
     """
     responses.check(spec)
+    cache_keys.check(spec.caching)
     verdicts = [_MALFORMED]
     if spec.restrictions or spec.cors or spec.signed_urls:
         verdicts.append(_REFUSED)
@@ -171,7 +180,7 @@ def _snippets(spec: ServiceSpec, settings: Settings) -> list[dict[str, str]]:
     contents = {
         "poppy clients": ("init", vcl.acls(spec)),
         "poppy request": ("recv", vcl.request(spec, segmented=settings.segmented_caching)),
-        "poppy key": ("hash", vcl.KEY),
+        "poppy key": ("hash", cache_keys.hashed(spec.caching)),
         "poppy miss": ("miss", vcl.CLEAN),
         "poppy pass": ("pass", vcl.CLEAN),
         "poppy answer": (

@@ -29,7 +29,7 @@ from poppy.provider.base import (
     Query,
     check_access_name,
 )
-from poppy.provider.fastly import keys, queries, statistics
+from poppy.provider.fastly import cache_keys, keys, statistics
 from poppy.provider.fastly.api import API
 from poppy.provider.fastly.configuration import Objects, Settings, check_limits, wanted
 from poppy.provider.fastly.dictionaries import dictionary
@@ -153,6 +153,8 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             Capability.STALE_IF_ERROR,
             Capability.STATUS_TTL,
             Capability.CACHE_KEY_QUERY,
+            Capability.CACHE_KEY_HEADERS,
+            Capability.CACHE_KEY_COOKIES,
             Capability.SIGNED_URLS,
         }
     )
@@ -286,7 +288,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Evict objects or make them stale by surrogate key; see :meth:`Provider.purge`."""
-        covered = keys.covered(purge, filtered=queries.is_filtered(service.spec.caching))
+        covered = keys.covered(purge, filtered=cache_keys.is_filtered(service.spec.caching))
         fastly_id = self.existing(service, known)
         if keys.EVERYTHING in covered and purge.hard:
             self._api.purge_all(fastly_id)

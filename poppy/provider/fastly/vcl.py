@@ -18,7 +18,7 @@ from poppy.common.errors import PermanentError
 from poppy.model import headers, paths
 from poppy.model.specs import Rule, ServiceSpec
 from poppy.provider import patterns
-from poppy.provider.fastly import answers, queries, redirects, responses, signing
+from poppy.provider.fastly import answers, cache_keys, redirects, responses, signing
 from poppy.provider.fastly.answers import CACHING
 from poppy.provider.fastly.dictionaries import dictionary
 from poppy.provider.fastly.literals import expression
@@ -30,7 +30,18 @@ ORIGIN = "req.http.X-Poppy-Origin"
 VERDICT = "req.http.X-Poppy-Verdict"
 
 _FIELDS = (
-    *("Origin", "Caching", "Verdict", "Keys", "Changes", "Site", "Preflight", "Page", "Location"),
+    *(
+        "Origin",
+        "Caching",
+        "Verdict",
+        "Keys",
+        "Cookies",
+        "Changes",
+        "Site",
+        "Preflight",
+        "Page",
+        "Location",
+    ),
     *(f"Captured-{number}" for number in range(1, 10)),
     *signing.FIELDS,
 )
@@ -104,7 +115,7 @@ def request(spec: ServiceSpec, *, segmented: bool) -> str:
             responses.page_ttls(spec.error_pages or ()),
         ),
         answers.segments(spec.caching, compressed=is_compressed) if segmented else "",
-        queries.filters(spec.caching),
+        cache_keys.filters(spec.caching),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -118,10 +129,6 @@ def _decided(*parts: str) -> str:
 def _unless_refused(statements: str) -> str:
     return f"if (!{VERDICT}) {{\n{statements}\n}}" if statements else ""
 
-
-#: For ``hash``: share responses to authorized requests only between requests with the same
-#: credentials. Fastly shares them with everyone unless the origin forbids it.
-KEY = "if (req.http.Authorization) {\n  set req.hash += req.http.Authorization;\n}"
 
 #: For ``miss`` and ``pass``: remove the internal header fields from requests to origins.
 CLEAN = "\n".join(f"unset bereq.http.X-Poppy-{field};" for field in _FIELDS)

@@ -23,7 +23,7 @@ from poppy.model.purges import Purge
 from poppy.model.secrets import Secret
 from poppy.model.specs import Caching, Rule, ServiceSpec
 from poppy.provider import patterns
-from poppy.provider.fastly import keys, queries
+from poppy.provider.fastly import cache_keys, keys
 from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.testing.builders import make_spec
 from tests.real import fastly_vcl
@@ -49,7 +49,12 @@ def whole_spec(**changes: Any) -> ServiceSpec:
             ),
             Caching("b", 60, (Rule("b", "/b"),), key=CacheKey({"except": ["utm_*"]})),
             Caching("c", 60, (Rule("c", "/c"),), mode="bypass"),
-            Caching("d", 60, (Rule("d", "/d"),), key=CacheKey("none")),
+            Caching(
+                "d",
+                60,
+                (Rule("d", "/d"),),
+                key=CacheKey("none", headers=("Accept-Language",), cookies=("lang", "a.b")),
+            ),
         ),
         redirects=(Redirect("r", "/old/*/x*", "/new/$2/$1?from=$1#$2", 307),),
         headers=(
@@ -204,15 +209,32 @@ def test_wildcards_are_groups(pattern: str, url: str, captured: tuple[str, ...] 
 )
 def test_names_of_parameters_are_expressions(name: str, spelled: str, expected: bool) -> None:
     caching = (Caching("a", 60, _ALL, key=CacheKey({"only": [name]})),)
-    (regex,) = re.findall(r'regfilter_except\(req\.url, "(.*)"\)', queries.filters(caching))
+    (regex,) = re.findall(r'regfilter_except\(req\.url, "(.*)"\)', cache_keys.filters(caching))
     assert bool(re.search(regex.replace(r"\x25", "%"), spelled)) is expected
 
 
 def test_requests_that_are_not_kept_have_the_whole_query() -> None:
     key = CacheKey("none")
-    assert queries.filters((Caching("a", 60, _ALL, key=key),))
-    assert not queries.filters((Caching("a", 0, _ALL, key=key),))
-    assert not queries.filters((Caching("a", 60, _ALL, key=CacheKey("all")),))
+    assert cache_keys.filters((Caching("a", 60, _ALL, key=key),))
+    assert not cache_keys.filters((Caching("a", 0, _ALL, key=key),))
+    assert not cache_keys.filters((Caching("a", 60, _ALL, key=CacheKey("all")),))
+
+
+def test_listed_fields_and_cookies_are_part_of_the_key() -> None:
+    found = snippets(whole_spec())
+    assert (
+        'if (req.http.X-Poppy-Caching == "3") {\nif (req.http.Accept-Language) {\n'
+        '  set req.hash += "accept-language:" + urlencode(req.http.Accept-Language) + ";";'
+        in found["poppy key"]
+    )
+    assert '"(?:^|;) *a\\x2eb=([^;]*)"' in found["poppy request"]
+    assert found["poppy key"].count("urlencode(req.http.Cookie)") == 1
+
+
+def test_a_key_needs_a_name_that_vcl_can_have() -> None:
+    caching = (Caching("a", 60, _ALL, key=CacheKey(headers=("X!",))),)
+    with pytest.raises(PermanentError, match=r"caching\[0\]\.key\.headers.*'X!'"):
+        wanted(make_spec(caching=caching), Settings())
 
 
 def test_a_purge_covers_all_queries_where_some_are_removed() -> None:
