@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from poppy.model import headers
+from poppy.model.document.origins import SecretHeader
+from poppy.model.secrets import Secret
 from poppy.model.specs import (
     Caching,
     Origin,
@@ -15,11 +17,12 @@ from poppy.model.specs import (
     ServiceSpec,
 )
 from poppy.provider.fastly.configuration import Settings, digest, wanted
+from poppy.provider.fastly.dictionaries import dictionary
 from poppy.testing.builders import make_spec
 from tests.real.fastly_edge import BOILERPLATES, simulated
 from tests.real.origin import Origin as WebServer
 from tests.real.varnish import Varnish
-from tests.real.visits import Answer, ask
+from tests.real.visits import DOMAIN, Answer, ask
 from tests.unit.provider.fastly.services import whole_service
 
 pytestmark = pytest.mark.real
@@ -29,7 +32,7 @@ HERE = "127.0.0.0/8"
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Varnish]:
-    with Varnish() as running:
+    with Varnish(vcc_allow_inline_c="on") as running:
         yield running
 
 
@@ -52,7 +55,9 @@ def load(
     objects = wanted(spec, Settings())
     name = f"v{digest(objects)}_{list(BOILERPLATES).index(boilerplate)}"
     if name not in node.admin("vcl.list"):
-        node.load(name, simulated(objects, lambda _: web.address, boilerplate))
+        secrets = dictionary(spec)
+        tables = {secrets.name: {key: it.sealed for key, it in secrets.secrets.items()}}
+        node.load(name, simulated(objects, lambda _: web.address, boilerplate, tables))
     node.use(name)
     node.admin("ban", "obj.status", "!=", "0")
 
@@ -74,6 +79,28 @@ def test_most_specific_rule_chooses_origin_and_ttl(node: Varnish, web: WebServer
     assert found("/news/today") == ("0", "30")
     assert found("/login") == ("0", "pass")
     assert found("/login/x") == ("0", "3600")
+
+
+def test_origins_get_their_path_and_secret_field_only(node: Varnish, web: WebServer) -> None:
+    secret = SecretHeader("X-Edge", Secret("0" * 8, "s%22cret"))
+    origins = (
+        Origin("a.example.com", path="/site"),
+        Origin("b.example.com", rules=(Rule("b", "/b/*"),), path="/x/", secret_header=secret),
+    )
+    # The generated VCL tries again after a 503.
+    load(node, web, make_spec(domains=[DOMAIN], origins=origins), "generated VCL")
+    web.fields.clear()
+
+    ask(node, "/a?q", X_Edge="forged")
+    ask(node, "/b/c", X_Edge="forged")
+    ask(node, "/a?q", method="POST", X_Edge="forged", Content_Length="0")
+    web.status = 503
+    ask(node, "/b/d")
+
+    assert {path for _, path in web.requests} == {"/site/a?q", "/x/b/c", "/x/b/d"}
+    found = [dict(fields).get("X-Edge") for fields in web.fields]
+    assert found[:3] == [None, "s%22cret", None]
+    assert set(found[3:]) == {"s%22cret"}
 
 
 def test_responses_to_credentials_are_not_shared(node: Varnish, web: WebServer) -> None:

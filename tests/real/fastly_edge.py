@@ -217,8 +217,15 @@ return (restart);
 }}
 sub vcl_backend_fetch {{
 if (bereq.http.X-Poppy-Caching) {{ set bereq.http.X-Kept-Caching = bereq.http.X-Poppy-Caching; }}
-{_snippets(objects, "miss")}
-{_snippets(objects, "pass")}
+if (bereq.retries > 0) {{
+# The request is as it was.
+}} else if (bereq.uncacheable) {{
+set bereq.http.X-Test-URL = bereq.url;
+{_to_origin(_snippets(objects, "pass"), tables or {})}
+}} else {{
+set bereq.http.X-Test-URL = bereq.url;
+{_to_origin(_snippets(objects, "miss"), tables or {})}
+}}
 {"".join(map(_choice, range(len(backends)), backends))}
 }}
 sub fastly_passed {{
@@ -303,7 +310,21 @@ def _marking(text: str) -> str:
         lines.append(re.sub(r"digest[.]hash_sha256\(([^)]*)\)", r"\1", line))
         lines[-1] = lines[-1].replace("re.group.1", group)
     path = 'regsub(req.url, "[?].*$", "")'
-    return re.sub(r"\breq\.", "bereq.", "\n".join(lines).replace("req.url.path", path))
+    text = "\n".join(lines).replace("req.url.path", path)
+    # The path of an origin is not part of req.url.
+    return re.sub(
+        r"\breq\.url\b", "bereq.http.X-Test-URL", re.sub(r"\breq\.(?!url)", "bereq.", text)
+    )
+
+
+def _to_origin(text: str, tables: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the code of ``miss`` or ``pass`` for a fetch, which Varnish may repeat."""
+    text = re.sub(r"(?<![\w.])req\.", "bereq.", text)
+    return re.sub(
+        r'table\.lookup\((\w+), "([^"]+)", ""\)',
+        lambda found: f'{{"{tables[found[1]][found[2]]}"}}',
+        _translated(text, ()),
+    )
 
 
 def _snippets(objects: Objects, kind: str) -> str:

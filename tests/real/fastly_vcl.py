@@ -44,8 +44,8 @@ _PLACES: Mapping[str, tuple[set[str], tuple[str, ...]]] = {
     "recv": (_EVERYWHERE | {"req.enable_segmented_caching"}, ("req.http.",)),
     "REQUEST": (_EVERYWHERE, ("req.http.",)),
     "hash": (_EVERYWHERE | {"req.hash"}, ("req.http.",)),
-    "miss": (_EVERYWHERE, ("req.http.", "bereq.http.")),
-    "pass": (_EVERYWHERE, ("req.http.", "bereq.http.")),
+    "miss": (_EVERYWHERE | {"bereq.url"}, ("req.http.", "bereq.http.")),
+    "pass": (_EVERYWHERE | {"bereq.url"}, ("req.http.", "bereq.http.")),
     "fetch": (
         _EVERYWHERE
         | {"beresp.ttl", "beresp.status", "beresp.cacheable", "beresp.stale_if_error"}

@@ -18,6 +18,7 @@ from poppy.provider.fastly import (
     cache_keys,
     dictionaries,
     logging,
+    origins,
     redirects,
     responses,
     vcl,
@@ -62,6 +63,7 @@ def wanted(spec: ServiceSpec, settings: Settings, logs: Location | None = None) 
     """
     responses.check(spec)
     cache_keys.check(spec.caching)
+    origins.check(spec.origins)
     verdicts = [_MALFORMED]
     if spec.restrictions or spec.cors or spec.signed_urls:
         verdicts.append(_REFUSED)
@@ -123,7 +125,7 @@ def _condition(name: str, kind: str, statement: str) -> dict[str, str]:
 
 def _origin_conditions(spec: ServiceSpec) -> list[dict[str, str]]:
     return [
-        _condition(f"poppy origin {number}", "REQUEST", f'{vcl.ORIGIN} == "{number}"')
+        _condition(f"poppy origin {number}", "REQUEST", f'{origins.ORIGIN} == "{number}"')
         for number in range(1, len(spec.origins))
     ]
 
@@ -152,8 +154,10 @@ def _backend(number: int, origin: Origin, settings: Settings) -> dict[str, str]:
         "override_host": _bracketed(host) if host else "",
         "request_condition": f"poppy origin {number}" if number else "",
         "auto_loadbalance": "0",
-        "connect_timeout": _milliseconds(settings.connect_timeout),
-        "first_byte_timeout": _milliseconds(settings.first_byte_timeout),
+        "connect_timeout": _milliseconds(origin.connect_timeout or settings.connect_timeout),
+        "first_byte_timeout": _milliseconds(
+            origin.response_timeout or settings.first_byte_timeout
+        ),
         "between_bytes_timeout": _milliseconds(settings.between_bytes_timeout),
         "use_ssl": "1" if origin.ssl else "0",
         "comment": "",
@@ -166,13 +170,15 @@ def _backend(number: int, origin: Origin, settings: Settings) -> dict[str, str]:
 
 def _certified_name(origin: Origin) -> str:
     """Return the name that the origin's certificate must cover."""
+    if origin.verify_name is not None:
+        return origin.verify_name
     if names.address(origin.origin) is None:
         return origin.origin
     if origin.hostheadertype == "custom" and origin.hostheadervalue:
         return origin.hostheadervalue
     raise PermanentError(
-        f"Origin {origin.origin} with TLS needs hostheadertype custom, because its certificate "
-        "is checked for a name, not for an address"
+        f"Origin {origin.origin} with TLS needs verify_name, or hostheadertype custom, because "
+        "its certificate is checked for a name, not for an address"
     )
 
 
@@ -181,8 +187,8 @@ def _snippets(spec: ServiceSpec, settings: Settings) -> list[dict[str, str]]:
         "poppy clients": ("init", vcl.acls(spec)),
         "poppy request": ("recv", vcl.request(spec, segmented=settings.segmented_caching)),
         "poppy key": ("hash", cache_keys.hashed(spec.caching)),
-        "poppy miss": ("miss", vcl.CLEAN),
-        "poppy pass": ("pass", vcl.CLEAN),
+        "poppy miss": ("miss", vcl.fetch(spec)),
+        "poppy pass": ("pass", vcl.fetch(spec)),
         "poppy answer": (
             "fetch",
             answers.fetch(

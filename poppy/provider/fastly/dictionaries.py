@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from poppy.model.secrets import Secret
 from poppy.model.specs import ServiceSpec
+from poppy.provider.fastly import origins
 
 KIND = "dictionary"
 PREFIX = "poppy_"  #: Of the names of Poppy's dictionaries.
@@ -43,6 +44,9 @@ def dictionary(spec: ServiceSpec) -> Dictionary:
     """
     keys = spec.signed_urls.keys if spec.signed_urls else ()
     secrets = {key.id: key.secret for key in keys}
+    for number, origin in enumerate(spec.origins):
+        if origin.secret_header:
+            secrets[origins.key(number)] = origin.secret_header.value
     if not secrets:
         return Dictionary("", {})
     text = " ".join(f"{key} {secrets[key].fingerprint}" for key in sorted(secrets))

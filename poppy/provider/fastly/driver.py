@@ -156,6 +156,10 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             Capability.CACHE_KEY_HEADERS,
             Capability.CACHE_KEY_COOKIES,
             Capability.SIGNED_URLS,
+            Capability.ORIGIN_PATH,
+            Capability.ORIGIN_TIMEOUTS,
+            Capability.ORIGIN_VERIFY_NAME,
+            Capability.ORIGIN_SECRET_HEADER,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {

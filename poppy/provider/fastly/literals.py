@@ -32,3 +32,8 @@ def exact(text: str) -> str:
 def is_field(name: str) -> bool:
     """Return whether VCL can have a header field's name in a variable, such as req.http.X-A."""
     return _FIELD.fullmatch(name) is not None
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether a header field directs Fastly or Poppy's VCL."""
+    return name.lower().startswith(("fastly-", "surrogate-", "x-poppy-"))

@@ -15,7 +15,7 @@ from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
 from poppy.model.specs import Caching, Rule, ServiceSpec
 from poppy.provider.fastly.answers import CACHING, KEPT_BY_RULE, page_number
-from poppy.provider.fastly.literals import exact, expression, is_field, string
+from poppy.provider.fastly.literals import exact, expression, is_field, is_reserved, string
 
 #: The numbers of the entries of ``headers`` that match a request.
 _CHANGES = "req.http.X-Poppy-Changes"
@@ -44,7 +44,7 @@ def check(spec: ServiceSpec) -> None:
                 place = f"headers[{number}].{direction}: Fastly can't change the field {name!r}"
                 if not is_field(name):
                     raise PermanentError(f"{place}: it has characters besides A-Z, 0-9, - and _")
-                if name.lower().startswith(("fastly-", "x-poppy-", "surrogate-")):
+                if is_reserved(name):
                     raise PermanentError(f"{place}: it directs Fastly itself")
 
 

@@ -18,14 +18,13 @@ from poppy.common.errors import PermanentError
 from poppy.model import headers, paths
 from poppy.model.specs import Rule, ServiceSpec
 from poppy.provider import patterns
-from poppy.provider.fastly import answers, cache_keys, redirects, responses, signing
+from poppy.provider.fastly import answers, cache_keys, origins, redirects, responses, signing
 from poppy.provider.fastly.answers import CACHING
 from poppy.provider.fastly.dictionaries import dictionary
 from poppy.provider.fastly.literals import expression
+from poppy.provider.fastly.origins import ORIGIN
 from poppy.provider.geography import country_codes
 
-#: Number of the origin; the first one if unset.
-ORIGIN = "req.http.X-Poppy-Origin"
 #: ``refused``, ``malformed`` or ``expired`` for denied requests.
 VERDICT = "req.http.X-Poppy-Verdict"
 
@@ -73,7 +72,7 @@ def request(spec: ServiceSpec, *, segmented: bool) -> str:
     Raises:
         PermanentError: VCL can't express a part of the document; the message names it.
     """
-    origins = [
+    routes = [
         (rule, f'set {ORIGIN} = "{number}";')
         for number, entry in enumerate(spec.origins)
         for rule in entry.rules
@@ -86,6 +85,7 @@ def request(spec: ServiceSpec, *, segmented: bool) -> str:
     once = [
         *(f"unset req.http.X-Poppy-{field};" for field in _FIELDS),
         *(f"unset req.http.{name};" for name in _UNTRUSTED),
+        *origins.received(spec.origins),
         "set req.http.X-Forwarded-For = client.ip;",
     ]
     checks = [
@@ -110,7 +110,7 @@ def request(spec: ServiceSpec, *, segmented: bool) -> str:
         *checks,
         "}\n}",
         _decided(
-            _chain(origins if len(spec.origins) > 1 else ()),
+            _chain(routes if len(spec.origins) > 1 else ()),
             _chain(caching),
             responses.page_ttls(spec.error_pages or ()),
         ),
@@ -130,8 +130,14 @@ def _unless_refused(statements: str) -> str:
     return f"if (!{VERDICT}) {{\n{statements}\n}}" if statements else ""
 
 
-#: For ``miss`` and ``pass``: remove the internal header fields from requests to origins.
-CLEAN = "\n".join(f"unset bereq.http.X-Poppy-{field};" for field in _FIELDS)
+def fetch(spec: ServiceSpec) -> str:
+    """Return the ``miss`` and ``pass`` snippets, for requests to origins."""
+    return "\n".join(
+        (
+            *origins.fetched(spec.origins, dictionary(spec).name),
+            *(f"unset bereq.http.X-Poppy-{field};" for field in _FIELDS),
+        )
+    )
 
 
 def _chain(cases: Iterable[tuple[Rule, str]]) -> str:

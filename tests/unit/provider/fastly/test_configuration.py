@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mapping of each field of a service."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -8,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poppy.common.errors import PermanentError
 from poppy.model import paths
 from poppy.model.document.delivery import Delivery
+from poppy.model.document.origins import SecretHeader
+from poppy.model.secrets import Secret
 from poppy.model.specs import (
     Caching,
     Origin,
@@ -73,6 +77,18 @@ def test_origins_by_path_have_conditions_and_the_first_has_none() -> None:
         (
             Origin("o.example.com", 443, True, "custom", "c.example.com"),
             {"override_host": "c.example.com", "ssl_cert_hostname": "o.example.com"},
+        ),
+        (
+            Origin("192.0.2.7", 443, True, verify_name="v.example.com"),
+            {"ssl_cert_hostname": "v.example.com", "ssl_sni_hostname": "v.example.com"},
+        ),
+        (
+            Origin("o.example.com", connect_timeout=2, response_timeout=7),
+            {
+                "connect_timeout": "2000",
+                "first_byte_timeout": "7000",
+                "between_bytes_timeout": "60000",
+            },
         ),
     ],
 )
@@ -182,3 +198,32 @@ def test_the_double_refuses_other_errors(text: str) -> None:
     found = objects(make_spec())
     found["snippet"]["poppy request"]["content"] += text  # type: ignore[index]
     assert list(fastly_vcl.problems(found))
+
+
+def test_paths_and_secret_fields_are_of_requests_to_origins() -> None:
+    secret = SecretHeader("X-Edge", Secret("0" * 8, "sealed"))
+    spec = make_spec(
+        origins=(
+            Origin("a.example.com", path="/a/"),
+            Origin("b.example.com", rules=(Rule("b", "/b/*"),), secret_header=secret),
+        )
+    )
+    found = objects(spec)
+    (table,) = found["dictionary"]
+
+    assert list(fastly_vcl.problems(found)) == []
+    for name in ("poppy miss", "poppy pass"):
+        assert snippet(spec, name).startswith(
+            'if (!req.http.X-Poppy-Origin) {\n  set bereq.url = "/a" + bereq.url;\n}\n'
+            'if (req.http.X-Poppy-Origin == "1") {\n'
+            f'  set bereq.http.X-Edge = table.lookup({table}, "origin:1", "");\n}}\n'
+        )
+    assert "unset req.http.X-Edge;" in snippet(spec)
+    assert "sealed" not in str(found)
+
+
+@pytest.mark.parametrize("name", ["X!", "Fastly-Client", "Surrogate-Capability"])
+def test_secret_fields_that_fastly_cannot_set_are_refused(name: str) -> None:
+    origin = Origin("a.example.com", secret_header=SecretHeader(name, Secret("0" * 8, "s")))
+    with pytest.raises(PermanentError, match=re.escape(name)):
+        objects(make_spec(origins=(origin,)))
