@@ -102,7 +102,9 @@ def requests(headers: Sequence[HeaderRules], concerns: Concerns) -> str:
             )
         if entry.request:
             statements += _where(number, entry, _changes("req", entry.request))
-    return "\n".join([*decisions, *statements])
+    # Fastly reads a field that is not set as "(null)" where texts are joined.
+    start = [f'set {_CHANGES} = "";'] if decisions else []
+    return "\n".join([*start, *decisions, *statements])
 
 
 def deliver(spec: ServiceSpec) -> str:

@@ -29,18 +29,8 @@ from poppy.provider.geography import country_codes
 VERDICT = "req.http.X-Poppy-Verdict"
 
 _FIELDS = (
-    *(
-        "Origin",
-        "Caching",
-        "Verdict",
-        "Keys",
-        "Cookies",
-        "Changes",
-        "Site",
-        "Preflight",
-        "Page",
-        "Location",
-    ),
+    *("Origin", "Caching", "Verdict", "Keys", "Cookies"),
+    *("Changes", "Site", "Preflight", "Page", "Location"),
     *(f"Captured-{number}" for number in range(1, 10)),
     *signing.FIELDS,
 )

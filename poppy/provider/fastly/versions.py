@@ -173,7 +173,7 @@ class Versions:
     def _fill(
         self, service: str, draft: Document, objects: Objects, items: Mapping[str, str]
     ) -> None:
-        """Write the items of the dictionary, which no active version has yet."""
+        """Write the items of the dictionary, before a version with it is activated."""
         for entry in draft[_PLURALS[dictionaries.KIND]]:
             if entry["name"] in objects[dictionaries.KIND]:
                 self._api.put_items(service, str(entry["id"]), items)

@@ -190,7 +190,7 @@ def test_cors_for_all_sites_does_not_vary() -> None:
     ],
 )
 def test_wildcards_are_groups(pattern: str, url: str, captured: tuple[str, ...] | None) -> None:
-    # Python before 3.11.5 and PCRE agree on these expressions.
+    # Python and PCRE agree on these expressions.
     found = re.search(patterns.url_regex(pattern, captures=True), url)
     assert (found.groups() if found else None) == captured
     assert bool(re.search(patterns.url_regex(pattern), url)) == (captured is not None)
