@@ -64,11 +64,6 @@ def _literal(text: str, slashes: str) -> str:
     return "".join(_byte(value, slashes) for value in re.sub(b"/+", b"/", _unescape(text)))
 
 
-def spelled(text: str) -> str:
-    """Return an expression for a text, each of its bytes raw or percent-encoded."""
-    return "".join(_byte(value, "/") for value in text.encode())
-
-
 def _unescape(text: str) -> bytes:
     raw = text.encode("utf-8", "surrogatepass")
     return re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found[1], 16)]), raw)

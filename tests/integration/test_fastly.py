@@ -135,7 +135,10 @@ def _refused(poppy: Installation) -> None:
         poppy.base + "/v1.0/services", json={**DOCUMENT, "origins": [origin]}, timeout=10
     )
     assert answer.status_code == 400
-    assert "Origin 192.0.2.7 with TLS needs verify_name, or hostheadertype custom" in answer.json()["message"]
+    assert (
+        "Origin 192.0.2.7 with TLS needs verify_name, or hostheadertype custom"
+        in answer.json()["message"]
+    )
 
 
 def _post(poppy: Installation, document: dict[str, Any]) -> str:

@@ -93,7 +93,7 @@ def _query(query: object) -> Iterator[str]:
 
 def _name(name: str) -> str:
     """Return an expression for a name, each of its characters percent-encoded or not."""
-    return patterns.spelled(name.removesuffix("*")) + ("[^=&]*" if name.endswith("*") else "")
+    return patterns.encoded(name.removesuffix("*")) + ("[^=&]*" if name.endswith("*") else "")
 
 
 def _cookies(listed: Sequence[str]) -> Iterator[str]:

@@ -44,7 +44,7 @@ def check(signed_urls: SignedURLs | None, table: str, verdict: str, concerns: Co
         return ""
     return "\n".join(
         (
-            *_take(patterns.spelled(signed_urls.query or DEFAULT_QUERY)),
+            *_take(patterns.encoded(signed_urls.query or DEFAULT_QUERY)),
             *_decode(),
             f"if ({_protected(signed_urls.rules or (), concerns)}) {{",
             f'set {verdict} = "refused";',
