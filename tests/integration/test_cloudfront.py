@@ -4,6 +4,7 @@
 # Imported fixtures are also argument names.
 # ruff: noqa: F811
 
+import base64
 import datetime
 import re
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from poppy.common import vault
 from poppy.common.errors import (
     ConfigError,
     InProgressError,
@@ -21,15 +23,18 @@ from poppy.common.errors import (
     Unauthorized,
 )
 from poppy.model.dns_records import Purpose, RecordType
+from poppy.model.document.cors import CORS
+from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.secrets import Secret, purpose
 from poppy.model.services import Service
 from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.base import Capability, Metric, Point, Provider, Query
 from poppy.provider.cloudfront import paths
 from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.provider.cloudfront.merging import items
-from poppy.testing.builders import make_service
+from poppy.testing.builders import make_service, make_spec
 from poppy.testing.provider import ProviderContract, known_from
 from tests.real.cloudfront import (  # noqa: F401
     BUCKET,
@@ -311,6 +316,51 @@ def test_incomplete_update_is_refused_by_the_double(
                 Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=whole
             )
         part[field] = value
+
+
+def test_the_double_limits_functions_and_headers(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    known = known_from(settle(provider, make_service()))
+    answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
+    whole = answer["DistributionConfig"]
+
+    def update(error: str) -> None:
+        with pytest.raises(ClientError, match=error):
+            account.cloudfront.update_distribution(
+                Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=whole
+            )
+
+    behaviour = whole["DefaultCacheBehavior"]
+    (function,) = behaviour["FunctionAssociations"]["Items"]
+    behaviour["FunctionAssociations"] = items([function, function])
+    update("InvalidFunctionAssociation")
+    behaviour["FunctionAssociations"] = items([function])
+    behaviour["ForwardedValues"]["Headers"] = items([f"X-{number}" for number in range(11)])
+    update("TooManyHeadersInForwardedValues")
+
+
+def test_functions_for_optional_fields_come_and_go(moto: Moto, account: Account) -> None:
+    key = base64.b64encode(32 * b"k").decode()
+    provider = make_provider(moto)
+    provider.conf.set_override("encryption_keys", [key], group=vault.GROUP)
+    service = make_service(spec=make_spec(["www.fields.example.com"]))
+    secret = vault.Vault([key], vault.GROUP).seal(32 * b"s", purpose(service.service_id))
+    keys = (SigningKey("k", Secret("00000000", secret)),)
+    fields = {"cors": CORS(("*",)), "signed_urls": SignedURLs(keys)}
+
+    rich = replace(service, spec=replace(service.spec, **fields))
+    known = known_from(settle(provider, rich))
+
+    assert len(account.functions(service)) == 2
+    assert '"keys":{"k":"' + 32 * "s" in account.code(service)
+    events = account.config(service)["DefaultCacheBehavior"]["FunctionAssociations"]["Items"]
+    assert {it["EventType"] for it in events} == {"viewer-request", "viewer-response"}
+
+    settle(provider, service, known)
+
+    assert account.functions(service) == []
+    assert "CORS" not in account.code(service)
 
 
 def test_unknown_error_code_is_refused_by_the_double(

@@ -8,8 +8,8 @@ import pytest
 
 from poppy.model import headers
 from poppy.model.specs import Restriction, Rule
-from poppy.provider.cloudfront.access import LONGEST_CODE
 from poppy.provider.cloudfront.distribution import plan
+from poppy.provider.cloudfront.programs import LONGEST_CODE
 from poppy.testing.builders import make_spec
 from tests.real.node import run_function
 
@@ -56,7 +56,7 @@ def statuses(code: str, requests: Sequence[dict[str, Any]]) -> list[int]:
 
 
 def check(entries: tuple[Restriction, ...], cases: Sequence[tuple[dict[str, Any], int]]) -> None:
-    code = plan(make_spec(restrictions=entries)).code
+    code = plan(make_spec(restrictions=entries)).codes[0]
     found = statuses(code, [case[0] for case in cases])
     for (sent, expected), status in zip(cases, found, strict=True):
         assert status == expected, sent
@@ -196,7 +196,7 @@ def test_untrusted_header_fields_are_removed() -> None:
     forged["request"]["headers"] = {**{name: {"value": "evil"} for name in names}, **kept}
 
     for entries in ((), restrictions(("blacklist", [Rule("a", client_ip="192.0.2.1")]))):
-        (answer,) = run_function(plan(make_spec(restrictions=entries)).code, [forged])
+        (answer,) = run_function(plan(make_spec(restrictions=entries)).codes[0], [forged])
         assert answer["result"]["headers"] == kept
 
 
@@ -223,7 +223,7 @@ def test_ambiguous_paths_do_not_bypass_a_rule() -> None:
 def test_tenant_input_does_not_become_code() -> None:
     nasty = "/');throw 1;//\\\"\u2028\u00e4`${1}\n</script>*"
     entries = restrictions(("blacklist", [Rule("a", nasty, client_ip="0.0.0.0/0")]))
-    code = plan(make_spec(restrictions=entries)).code
+    code = plan(make_spec(restrictions=entries)).codes[0]
 
     assert code.isascii()
     assert statuses(code, [request("/x")]) == [PASSED]
@@ -231,7 +231,7 @@ def test_tenant_input_does_not_become_code() -> None:
 
 def test_long_rule_list_fits_the_size_limit() -> None:
     rules = [Rule(f"r{n}", client_ip=f"10.{n}.0.0/16") for n in range(200)]
-    code = plan(make_spec(restrictions=restrictions(("blacklist", rules)))).code
+    code = plan(make_spec(restrictions=restrictions(("blacklist", rules)))).codes[0]
 
     assert len(code) <= LONGEST_CODE
     assert statuses(code, [request(ip="10.199.1.1"), request(ip="10.200.1.1")]) == [
@@ -245,7 +245,7 @@ def test_fifty_geography_rules_by_path_fit_the_size_limit() -> None:
     rules = [
         Rule(f"r{n}", f"/videos/season-{n}/*", geography=zones[n % len(zones)]) for n in range(50)
     ]
-    code = plan(make_spec(restrictions=restrictions(("whitelist", rules)))).code
+    code = plan(make_spec(restrictions=restrictions(("whitelist", rules)))).codes[0]
 
     assert len(code) <= LONGEST_CODE
     germany, canada = ({"cloudfront_viewer_country": code} for code in ("DE", "CA"))
@@ -266,7 +266,7 @@ def test_fifty_geography_rules_by_path_fit_the_size_limit() -> None:
 def test_country_codes_are_matched_as_a_whole() -> None:
     # The codes of Belgium and Saudi Arabia, one after the other, contain Spain's.
     rules = [Rule("r1", "/a/*", geography="Belgium"), Rule("r2", "/a/*", geography="Saudi Arabia")]
-    code = plan(make_spec(restrictions=restrictions(("blacklist", rules)))).code
+    code = plan(make_spec(restrictions=restrictions(("blacklist", rules)))).codes[0]
     requests = [
         request("/a/1", cloudfront_viewer_country=country) for country in ("BE", "ES", "SA")
     ]

@@ -13,9 +13,9 @@ from typing import TypeVar
 import pytest
 
 from poppy.model.specs import Caching, Origin, Rule, ServiceSpec
-from poppy.provider.cloudfront.access import LONGEST_CODE
 from poppy.provider.cloudfront.distribution import Settings, Viewer, config, plan
 from poppy.provider.cloudfront.driver import CloudFrontProvider
+from poppy.provider.cloudfront.programs import LONGEST_CODE
 from poppy.provider.patterns import specificity
 from poppy.testing.builders import make_service, make_spec
 from tests.real.cloudfront import (  # noqa: F401
@@ -44,8 +44,8 @@ def rules(*urls: str) -> tuple[Rule, ...]:
 
 def reached(spec: ServiceSpec, requests: Sequence[Request]) -> list[Fetch | int]:
     compiled = plan(spec)
-    made = config(compiled, Viewer(), "arn:function", Settings())
-    return fetches(made, compiled.code, requests)
+    made = config(compiled, Viewer(), ["arn:function"], Settings())
+    return fetches(made, compiled.codes[0], requests)
 
 
 def best(path: str, patterns: dict[str, T], otherwise: T) -> T:
@@ -205,7 +205,7 @@ def test_ten_origins_with_five_long_paths_each_fit_the_function() -> None:
     caching = tuple(Caching(name, 1, rules(f"/*.{name}")) for name in EXTENSIONS)
     spec = make_spec(origins=origins, caching=caching)
 
-    assert len(plan(spec).code) <= LONGEST_CODE
+    assert len(plan(spec).codes[0]) <= LONGEST_CODE
     path = f"/{'part-of-a-path/' * 4}7-3/x.type9"
     (found,) = reached(spec, [Request(path)])
     assert found == Fetch(f"http://o7.example.net:80{path}", "www.example.com", 1)

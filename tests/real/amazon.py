@@ -79,6 +79,8 @@ _BEHAVIOUR: dict[str, Any] = {
 }
 _FORWARDED: dict[str, Any] = {"QueryStringCacheKeys": _NOTHING}
 _LONGEST_CODE = 10240
+_EVENTS = {"viewer-request", "viewer-response"}
+_MOST_HEADERS = 10  #: Of a behaviour with legacy cache settings.
 #: "Restrictions on Lambda@Edge": a numbered version of a function in us-east-1.
 _LAMBDA_VERSION = re.compile(r"arn:aws:lambda:us-east-1:\d{12}:function:[\w-]+:\d+")
 _CONTROLS = {"acm": "ISSUED", "tagging": "on", "txt": "{}"}
@@ -197,12 +199,19 @@ def _validate(backend: CloudFrontBackend, config: dict[str, Any], own: str | Non
     for part, _ in _parts(config):
         if part.get("TargetOriginId", origins[0]) not in origins:
             _refuse("NoSuchOrigin", "One or more of your origins do not exist")
-    _validate_lambda_functions(config)
+    _validate_functions(config)
     _validate_aliases(backend, config, own)
 
 
-def _validate_lambda_functions(config: dict[str, Any]) -> None:
+def _validate_functions(config: dict[str, Any]) -> None:
+    """Check associations, and the names of forwarded headers ("Quotas", developer guide)."""
     for part, _ in _parts(config):
+        found = part.get("FunctionAssociations", {}).get("Items") or []
+        events = [entry["EventType"] for entry in found]
+        if set(events) - _EVENTS or len(set(events)) < len(events):
+            _refuse("InvalidFunctionAssociation", "The events of the functions are not valid")
+        if len(part.get("Headers", {}).get("Items") or []) > _MOST_HEADERS:
+            _refuse("TooManyHeadersInForwardedValues", "Too many headers in forwarded values")
         for entry in part.get("LambdaFunctionAssociations", {}).get("Items") or []:
             if not _LAMBDA_VERSION.fullmatch(entry["LambdaFunctionARN"]):
                 _refuse("InvalidLambdaFunctionAssociation", "The function is no published version")

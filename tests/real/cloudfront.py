@@ -92,7 +92,11 @@ class Account:
     def code(self, service: Service) -> str:
         """Return the code of the function that the service's distribution uses."""
         behaviour = self.config(service)["DefaultCacheBehavior"]
-        (used,) = behaviour["FunctionAssociations"]["Items"]
+        used = next(
+            it
+            for it in behaviour["FunctionAssociations"]["Items"]
+            if it["EventType"] == "viewer-request"
+        )
         name = used["FunctionARN"].rpartition("/")[2]
         answer = self.cloudfront.get_function(Name=name, Stage="LIVE")
         return str(answer["FunctionCode"].read().decode())

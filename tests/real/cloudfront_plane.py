@@ -16,13 +16,20 @@ Facts, with their pages in the CloudFront developer guide:
 * ``Set-Cookie`` is kept with the object: "Cache content based on cookies";
 * tags are compared regardless of case: "What you need to know when invalidating tags";
 * a function for origin responses runs before an object is kept: "CloudFront events that can
-  trigger a Lambda@Edge function".
+  trigger a Lambda@Edge function";
+* GET and HEAD share the cache: "Cached HTTP methods";
+* a function for responses runs for statuses below 400, from the cache too: "Restrictions on all
+  edge functions"; a response that a function has made is sent as it is;
+* with ``Compress``, ``Accept-Encoding`` is part of the cache key, and text of 1,000 bytes or more
+  is compressed unless its TTL is 0: "Serve compressed files";
+* ``Vary`` keeps only the names that CloudFront knows or forwards: "HTTP response headers that
+  CloudFront removes or replaces".
 """
 
 import contextlib
 import email.utils
+import gzip
 import itertools
-import threading
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +42,8 @@ from poppy.provider.cloudfront.distribution import Settings, Viewer, config, pla
 from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.provider.cloudfront.invalidations import batches
 from poppy.testing.edge import Answer, NotShown, Request, Response
+from poppy.testing.edge.origin import Fields
+from tests.real import cloudfront_events as events
 from tests.real.cloudfront_edge import behaviour_of, chosen
 from tests.real.interpreted import (
     NOT_SHOWN,
@@ -44,22 +53,29 @@ from tests.real.interpreted import (
     directives,
     refuse_what_is_not_shown,
 )
-from tests.real.node import Function
+from tests.real.node import Function, Node
 
 _ALWAYS = {404, 410, 414, 500, 501, 502, 503, 504}
 _IF_SAID = {400, 403, 405, 412, 415}
 _HONORING = {404, 410, 414, 501}
 _ERROR_TTL = 10.0
+#: Promises about encodings and HEAD, which this plane interprets.
+_SHOWN = ("gzip", "vary-encoding", "head", "head-first")
+#: Of what is compressed; the first types of a long list.
+_COMPRESSED_STATUSES = (200, 403, 404)
+_COMPRESSED_TYPES = ("text/plain", "text/html", "text/css", "application/json")
+_LEAST_COMPRESSED = 1000  # Bytes.
 #: Fields of viewers that origins don't receive unless behaviours forward them.
 _REMOVED = {"accept", "accept-language", "authorization", "referer", "user-agent"}
 _GUARD = Path(__file__).parents[2] / "etc/cloudfront/origin-response.mjs"
 _TAGS = "Cache-Tag"
-_GATEWAY = Answer(502, {}, b"")
+_GATEWAY = Response(502, [], b"")
 
 
 class _Site(NamedTuple):
     config: Mapping[str, Any]
-    function: Function
+    requests: Function
+    responses: Function | None
 
 
 class CloudFrontPlane(InterpretedPlane):
@@ -79,8 +95,9 @@ class CloudFrontPlane(InterpretedPlane):
             "CloudFront keeps responses apart by Authorization, Origin, Host and Cookie only, "
             "unless origin_response_function is set.",
         ),
-        "https-redirect-status": "CloudFront redirects with 301 only: other statuses are refused "
-        "at POST.",
+        "response-headers-errors": "CloudFront runs no function for responses of a status from "
+        "400.",
+        "compression-uncached": "CloudFront compresses no response with a TTL of 0.",
         "rule-over-shorter": "A shorter lifetime of the origin applies, because with a minimum "
         "TTL CloudFront would keep private responses.",
         "ttl-zero-missing": "CloudFront keeps a 404 for ten seconds, unless it is private.",
@@ -96,7 +113,7 @@ class CloudFrontPlane(InterpretedPlane):
         "clients of unknown country.",
     }
     not_shown: ClassVar[Mapping[str, str]] = {
-        **NOT_SHOWN,
+        **{it: reason for it, reason in NOT_SHOWN.items() if it not in _SHOWN},
         "preflight": "CloudFront's guide does not say which fields of a preflight are forwarded.",
         "purge-tag-revalidated": "CloudFront's guide does not say which tags an object has after "
         "a 304.",
@@ -111,6 +128,7 @@ class CloudFrontPlane(InterpretedPlane):
         super().__init__()
         self._sites: dict[str, _Site] = {}
         self._stack = contextlib.ExitStack()
+        self._node = self._stack.enter_context(Node())
 
     def __enter__(self) -> Self:
         return self
@@ -127,11 +145,15 @@ class CloudFrontPlane(InterpretedPlane):
     settings: ClassVar[Settings] = Settings(cache_tag_header=_TAGS)
 
     def deploy(self, service: Service) -> None:
-        compiled = plan(service.spec)
-        made = config(compiled, Viewer(), "arn:function", self.settings)
+        compiled = plan(service.spec, lambda secret: secret.sealed)
+        arns = [f"arn:{number}" if code else None for number, code in enumerate(compiled.codes)]
+        made = config(compiled, Viewer(), arns, self.settings)
         origins = [origin["Id"] for origin in made["Origins"]["Items"]]
-        function = self._stack.enter_context(Function(compiled.code, origins))
-        site = _Site(made, function)
+        requests, responses = (
+            self._node.load(code, origins) if code else None for code in compiled.codes
+        )
+        assert requests is not None
+        site = _Site(made, requests, responses)
         self._sites |= dict.fromkeys(service.spec.domain_names, site)
 
     def purge(self, service: Service, purge: Purge) -> None:
@@ -146,33 +168,55 @@ class CloudFrontPlane(InterpretedPlane):
                     del self.kept[key]
 
     def send(self, request: Request) -> Answer:
-        refuse_what_is_not_shown(request)
-        if "Access-Control-Request-Method" in request.fields:
-            raise NotShown("which fields of a preflight are forwarded")
+        refuse_what_is_not_shown(request, shows_head=True)
         site = self._sites[request.host]
         if _is_refused(site.config, request.country):
             return Answer(403, {}, b"")
-        path, question, query = request.target.partition("?")
-        policy = behaviour_of(site.config, path)["ViewerProtocolPolicy"]
+        behaviour = behaviour_of(site.config, request.target.partition("?")[0])
+        policy = behaviour["ViewerProtocolPolicy"]
         assert policy in ("allow-all", "redirect-to-https"), "others are not interpreted"
         if request.scheme == "http" and policy == "redirect-to-https":
             status = 301 if request.method in ("GET", "HEAD") else 307
             return Answer(status, {"location": f"https://{request.host}{request.target}"}, b"")
-        done = site.function.run(_event(request, path))
-        status = done["result"].get("statusCode")
-        if status:
-            return Answer(status, {}, b"")
-        behaviour = behaviour_of(site.config, path)
-        fields = {name: field["value"] for name, field in done["result"]["headers"].items()}
+        query = events.raw_query(request)
+        event = events.request_event(request, _added(behaviour, request))
+        done = site.requests.run(event, query)
+        result = done["result"]
+        if "statusCode" in result:
+            events.check({}, result["headers"], "viewer-response")
+            return _made(result)
+        if "Access-Control-Request-Method" in request.fields:
+            raise NotShown("which fields of a preflight are forwarded")
+        path, query, fields = events.changed(event, result, query)
+        target = path if query is None else f"{path}?{query}"
         origins = {origin["Id"]: origin for origin in site.config["Origins"]["Items"]}
         origin, host = chosen(origins, behaviour, request.host, done["origin"])
         sent = _forwarded(behaviour, fields, host, request.client)
-        name = origin["DomainName"]
-        if request.method != "GET":
-            response = self._fetch(name, request, sent, behaviour)
-            return answer(response) if response else _GATEWAY
+        asked = request._replace(target=target)
+        response = self._respond(site, origin["DomainName"], asked, sent, behaviour, fields)
+        response = response._replace(fields=_with_known_vary(behaviour, response.fields))
+        if site.responses is None or response.status >= 400:
+            return answer(response)
+        event = events.response_event(event, response)
+        result = site.responses.run(event, query)["result"]
+        return answer(events.responded(event, result, response.body))
+
+    def _respond(
+        self,
+        site: _Site,
+        origin: str,
+        request: Request,
+        sent: dict[str, str],
+        behaviour: Mapping[str, Any],
+        fields: Mapping[str, str],
+    ) -> Response:
+        """Return what the cache or an origin responds to a request that a function admits."""
         key = (id(site), request.target, *_key(behaviour, fields))
-        return self._cached(key, name, request, sent, site.config, behaviour)
+        if request.method == "HEAD" and (found := self.kept.get(key)) and self.now < found.until:
+            return _aged(found.response)._replace(body=b"")
+        if request.method != "GET":
+            return self._fetch(origin, request, sent, behaviour) or _GATEWAY
+        return self._cached(key, origin, request, sent, site.config, behaviour)
 
     def _fetch(
         self, origin: str, request: Request, sent: dict[str, str], behaviour: Mapping[str, Any]
@@ -194,10 +238,10 @@ class CloudFrontPlane(InterpretedPlane):
         sent: dict[str, str],
         distribution: Mapping[str, Any],
         behaviour: Mapping[str, Any],
-    ) -> Answer:
+    ) -> Response:
         found = self.kept.get(key)
         if found and self.now < found.until:
-            return answer(found.response)
+            return _aged(found.response)
         usable = found if found and found.response.status < 400 else None
         etag = usable and answer(usable.response).fields.get("etag")
         sent |= {"If-None-Match": etag} if etag else {}
@@ -207,19 +251,20 @@ class CloudFrontPlane(InterpretedPlane):
                 raise NotShown("which tags an object has after a 304")
             response = usable.response
         if response is None or response.status >= 500:
-            failed = response or Response(502, [], b"")
+            failed = response or _GATEWAY
             until = self.now + _error_ttl(distribution, behaviour, failed)
             if usable:
                 self.kept[key] = Kept(usable.response, until)
-                return answer(usable.response)
+                return usable.response
             response = failed
         else:
             _check(response)
             until = self.now + _lifetime(distribution, behaviour, response)
         self.kept.pop(key, None)
         if until > self.now:
+            response = _compressed(response, sent, behaviour)
             self.kept[key] = Kept(response, until)
-        return answer(response)
+        return response
 
 
 class GuardedCloudFrontPlane(CloudFrontPlane):
@@ -237,16 +282,14 @@ class GuardedCloudFrontPlane(CloudFrontPlane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._guard = self._stack.enter_context(Function(_GUARD.read_text()))
-        self._lock = threading.Lock()
+        self._guard = self._node.load(_GUARD.read_text())
 
     def _change(self, response: Response) -> Response:
         headers: dict[str, list[dict[str, str]]] = {}
         for name, value in response.fields:
             headers.setdefault(name.lower(), []).append({"key": name, "value": value})
         event = {"Records": [{"cf": {"response": {"headers": headers}}}]}
-        with self._lock:
-            changed = self._guard.run(event)["result"]["headers"]
+        changed = self._guard.run(event)["result"]["headers"]
         fields = [(field["key"], field["value"]) for it in changed.values() for field in it]
         return response._replace(fields=fields)
 
@@ -267,13 +310,58 @@ def _is_refused(distribution: Mapping[str, Any], country: str) -> bool:
     )
 
 
-def _event(request: Request, path: str) -> dict[str, Any]:
-    headers = {name.lower(): {"value": value} for name, value in request.fields.items()}
-    headers["host"] = {"value": request.host}
-    if request.country:
-        headers["cloudfront-viewer-country"] = {"value": request.country}
-    sent = {"method": request.method, "uri": path, "querystring": {}, "headers": headers}
-    return {"viewer": {"ip": request.client}, "request": sent}
+def _added(behaviour: Mapping[str, Any], request: Request) -> dict[str, str]:
+    """Return the fields that CloudFront adds for functions and origins, if they are forwarded."""
+    known = {
+        "CloudFront-Viewer-Country": request.country,
+        "CloudFront-Forwarded-Proto": request.scheme or "http",
+    }
+    return {n: v for n, v in known.items() if v and n.lower() in _names(behaviour)}
+
+
+def _made(result: Mapping[str, Any]) -> Answer:
+    """Return an answer that a function has made."""
+    fields = {name: ", ".join(events.values(it)) for name, it in result["headers"].items()}
+    return Answer(result["statusCode"], fields, b"")
+
+
+def _aged(response: Response) -> Response:
+    return response._replace(fields=[*response.fields, ("Age", "1")])
+
+
+def _with_known_vary(behaviour: Mapping[str, Any], fields: Fields) -> Fields:
+    known = {"accept-encoding", "cookie", *_names(behaviour)}
+    left = []
+    for name, value in fields:
+        kept = [it.strip() for it in value.split(",") if it.strip().lower() in known]
+        if name.lower() != "vary":
+            left.append((name, value))
+        elif kept:
+            left.append((name, ", ".join(kept)))
+    return left
+
+
+def _compressed(
+    response: Response, sent: Mapping[str, str], behaviour: Mapping[str, Any]
+) -> Response:
+    """Return a response as it is kept."""
+    fields = answer(response).fields
+    if (
+        not behaviour["Compress"]
+        or sent.get("accept-encoding") != "gzip"
+        or "content-encoding" in fields
+        or response.status not in _COMPRESSED_STATUSES
+        or fields.get("content-type") not in _COMPRESSED_TYPES
+        or len(response.body) < _LEAST_COMPRESSED
+    ):
+        return response
+    encoded = [*response.fields, ("Content-Encoding", "gzip")]
+    return Response(response.status, encoded, gzip.compress(response.body))
+
+
+def _encoding(fields: Mapping[str, str]) -> str | None:
+    """Return Accept-Encoding as it is normalized; Brotli needs a cache policy."""
+    return "gzip" if "gzip" in fields.get("accept-encoding", "") else None
 
 
 def _names(behaviour: Mapping[str, Any]) -> list[str]:
@@ -282,7 +370,8 @@ def _names(behaviour: Mapping[str, Any]) -> list[str]:
 
 def _key(behaviour: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[str | None, ...]:
     assert behaviour["ForwardedValues"]["QueryString"]
-    return (*(fields.get(name) for name in _names(behaviour)), fields.get("cookie"))
+    encoding = _encoding(fields) if behaviour["Compress"] else None
+    return (*(fields.get(name) for name in _names(behaviour)), fields.get("cookie"), encoding)
 
 
 def _forwarded(
@@ -292,6 +381,9 @@ def _forwarded(
     cookies = behaviour["ForwardedValues"]["Cookies"]["Forward"]
     assert cookies == "all", "other settings are not interpreted"
     sent = {name: value for name, value in fields.items() if name not in removed}
+    encoding = _encoding(sent)
+    sent.pop("accept-encoding", None)
+    sent |= {"accept-encoding": encoding} if encoding else {}
     return {**sent, "host": host, "user-agent": "Amazon CloudFront", "x-forwarded-for": client}
 
 
@@ -299,8 +391,8 @@ def _check(response: Response) -> None:
     """Refuse to show what the guide leaves open."""
     fields = answer(response).fields
     vary = {name.strip().lower() for name in fields.get("vary", "").split(",")}
-    if {"*", "accept-encoding"} & vary or "content-encoding" in fields:
-        raise NotShown("Vary: * and encodings")
+    if "*" in vary:
+        raise NotShown("Vary: *")
     if 300 <= response.status < 400:
         raise NotShown("how long redirects are kept")
 

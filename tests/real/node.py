@@ -5,14 +5,16 @@ The module ``cloudfront`` refuses what Amazon's would ("Helper methods for origi
 the CloudFront developer guide).
 """
 
+import itertools
 import json
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from tests.real import unavailable
 
@@ -51,42 +53,40 @@ export default {
 """
 _RUNNER = """
 import { state } from 'cloudfront';
-import { handler } from './function.mjs';
 import { createInterface } from 'node:readline';
 
-state.origins = JSON.parse(process.argv[2]);
 createInterface({ input: process.stdin }).on('line', async function (line) {
-    state.calls = [];
-    const result = await handler(JSON.parse(line));
+    const { file, origins, event, query } = JSON.parse(line);
+    const { handler } = await import(file);
+    Object.assign(state, { calls: [], origins: origins });
+    if (event.request) {
+        Object.defineProperty(event.request, 'rawQueryString', { value: () => query });
+    }
+    const result = await handler(event);
     console.log(JSON.stringify({ result: result, origin: state.calls }));
 });
 """
 
 
-class Function:
-    """A context manager: a function of CloudFront or Lambda@Edge in a process of its own.
+class Node:
+    """A context manager: a process that runs functions of CloudFront and Lambda@Edge."""
 
-    Args:
-        code: with a function ``handler``, which need not be exported.
-        origins: ids of the distribution's origins.
-    """
-
-    def __init__(self, code: str, origins: Sequence[str] = ()) -> None:
+    def __init__(self) -> None:
         node = shutil.which("node")
         if node is None:
             unavailable("Node.js is not installed", "apt-get install nodejs")
         self._directory = tempfile.TemporaryDirectory(prefix="poppy-node-")
-        directory = Path(self._directory.name)
-        module = directory / "node_modules" / "cloudfront"
+        self._path = Path(self._directory.name)
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        module = self._path / "node_modules" / "cloudfront"
         module.mkdir(parents=True)
         (module / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
         (module / "index.js").write_text(_CLOUDFRONT)
-        code = code.replace("export { handler };", "")
-        (directory / "function.mjs").write_text(f"{code}\nexport {{ handler }};\n")
-        (directory / "run.mjs").write_text(_RUNNER)
-        self._errors = (directory / "errors").open("w+")
+        (self._path / "run.mjs").write_text(_RUNNER)
+        self._errors = (self._path / "errors").open("w+")
         self._process = subprocess.Popen(
-            [node, str(directory / "run.mjs"), json.dumps(list(origins))],
+            [node, str(self._path / "run.mjs")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -106,17 +106,30 @@ class Function:
         self._errors.close()
         self._directory.cleanup()
 
-    def run(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the function's answer to an event.
+    def load(self, code: str, origins: Sequence[str] = ()) -> "Function":
+        """Load a function.
 
-        Returns:
-            ``result``, the handler's return value, and ``origin``, the changes of the request's
-            origin: ``properties``, and the ``id`` of a selected origin.
+        Args:
+            code: with a function ``handler``, which need not be exported.
+            origins: ids of the distribution's origins.
         """
+        file = self._path / f"function{next(self._numbers)}.mjs"
+        code = code.replace("export { handler };", "")
+        file.write_text(f"{code}\nexport {{ handler }};\n")
+        return Function(self, file.as_uri(), tuple(origins))
+
+    def run(
+        self, file: str, origins: Sequence[str], event: Mapping[str, Any], query: str | None
+    ) -> dict[str, Any]:
+        """See :meth:`Function.run`."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(event) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        call = {"file": file, "origins": origins, "event": event}
+        with self._lock:
+            self._process.stdin.write(
+                json.dumps(call if query is None else {**call, "query": query}) + "\n"
+            )
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
         if not line:
             self._errors.seek(0)
             raise AssertionError(self._errors.read())
@@ -124,9 +137,32 @@ class Function:
         return answer
 
 
+class Function(NamedTuple):
+    """A function that is loaded in Node.js."""
+
+    node: Node
+    file: str
+    origins: Sequence[str]
+
+    def run(self, event: Mapping[str, Any], query: str | None = None) -> dict[str, Any]:
+        """Return the function's answer to an event.
+
+        Args:
+            event: as its function gets it.
+            query: what ``rawQueryString()`` of the request returns ("General helper methods" in
+                the CloudFront developer guide); None if the request has no question mark.
+
+        Returns:
+            ``result``, the handler's return value, and ``origin``, the changes of the request's
+            origin: ``properties``, and the ``id`` of a selected origin.
+        """
+        return self.node.run(self.file, self.origins, event, query)
+
+
 def run_function(
     code: str, events: Sequence[Mapping[str, Any]], origins: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Return the answers of a viewer-request function to the events; see :class:`Function`."""
-    with Function(code, origins) as function:
+    with Node() as node:
+        function = node.load(code, origins)
         return [function.run(event) for event in events]

@@ -1,39 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudFront functions for restrictions and origins that a distribution can't express.
+"""The restrictions of a service: CloudFront's own, and the rest for the function. No I/O."""
 
-Tenants' text is inserted in the function's code only as ASCII JSON, which is valid JavaScript, so
-it can't inject code.
-"""
-
-import importlib.resources
 import ipaddress
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 from poppy.common.errors import PermanentError
-from poppy.model import headers
 from poppy.model.specs import Restriction, Rule, ServiceSpec
-from poppy.provider.cloudfront.origins import Routing
-from poppy.provider.cloudfront.paths import EVERYTHING
+from poppy.provider.cloudfront.paths import EVERYTHING, decoded
+from poppy.provider.cloudfront.programs import Step
 from poppy.provider.geography import country_codes
-
-#: Maximum bytes of a function's code. AWS can't raise this quota.
-LONGEST_CODE = 10_240
-
-#: The code itself knows those that begin with "x-forwarded".
-_UNTRUSTED = [name.lower() for name in headers.UNTRUSTED if not name.startswith("X-Forwarded")]
-
-
-def _read(name: str) -> str:
-    """Return code without comments and indentation, which count towards the size."""
-    text = importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
-    return re.sub(r"^\s*//.*\n|^\s+", "", text, flags=re.MULTILINE)
-
-
-_FUNCTION, _RESTRICTIONS, _ROUTING = map(_read, ("function.js", "restrictions.js", "routing.js"))
 
 
 class Countries(NamedTuple):
@@ -49,27 +26,21 @@ class Countries(NamedTuple):
 
 
 class Access(NamedTuple):
-    """The restrictions of a service at CloudFront, and its function.
+    """The restrictions of a service at CloudFront.
 
     Attributes:
         countries: the part that CloudFront does by itself.
-        code: the function for the rest, for the choice of origins, and for header fields that
-            must not reach origins.
-        is_shared: whether the function has nothing of the service's own in it.
         needs_country: whether the function looks at the viewer's country.
+        steps: of the function, for the rest; one or none.
     """
 
     countries: Countries
-    code: str
     needs_country: bool
-    is_shared: bool = False
+    steps: tuple[Step, ...]
 
 
-def access(spec: ServiceSpec, origins: Routing) -> Access:
+def access(spec: ServiceSpec) -> Access:
     """Divide restrictions between CloudFront's geographic restriction and a function.
-
-    Args:
-        origins: how the function is to choose origins.
 
     Raises:
         PermanentError: CloudFront can't express a rule; the message names it.
@@ -85,26 +56,9 @@ def access(spec: ServiceSpec, origins: Routing) -> Access:
         for kind in kinds
         if (found := _rules(spec.restrictions, kind_of_list, kind))
     ]
-    is_shared = not lists and not origins.choices
-    return Access(countries, _code(lists, origins), by_path, is_shared)
-
-
-def _code(lists: Sequence[Any], origins: Routing) -> str:
-    parts = [
-        "import cf from 'cloudfront';\n" if origins.choices else "",
-        f"var UNTRUSTED = {_json(_UNTRUSTED)};\nvar LISTS = {_json(lists)};\n",
-        f"var CHOICES = {_json(origins.choices)};\nvar ROUTES = {_json(origins.routes)};\n",
-        _RESTRICTIONS if lists else "",
-        _ROUTING if origins.choices else "",
-        _FUNCTION,
-    ]
-    code = "".join(parts)
-    if len(code) > LONGEST_CODE:
-        raise PermanentError(
-            "The restrictions and the paths of origins need a function of "
-            f"{len(code)} bytes; CloudFront allows {LONGEST_CODE}"
-        )
-    return code
+    files = ("patterns.js", "addresses.js", "restrictions.js")
+    step = Step("restrict", files, {"LISTS": lists})
+    return Access(countries, by_path, (step,) if lists else ())
 
 
 def _json(value: object) -> str:
@@ -137,11 +91,7 @@ def _reach(rule: Rule) -> str:
     url = rule.request_url or "/*"
     if "?" in url:
         raise PermanentError(f"Rule '{rule.name}': CloudFront does not match queries ({url!r})")
-    if "%2a" in url.lower():
-        # When decoded, it would become a wildcard.
-        raise PermanentError(f"Rule '{rule.name}': CloudFront can't match the * in {url!r}")
-    pattern = re.sub("/+", "/", re.sub(r"\*+", "*", f"/{unquote(url)}"))
-    return EVERYTHING if pattern == "/*" else pattern
+    return decoded(rule.name, url)
 
 
 def _values(rule: Rule) -> list[str]:

@@ -4,19 +4,19 @@
 The format is that of ``DistributionConfig`` in the CloudFront API reference (2020-05-31).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
-from poppy.model.document.delivery import Delivery
-from poppy.model.lifetimes import DEFAULT_TTL
+from poppy.model.document.delivery import DEFAULT_REDIRECT_STATUS, Delivery
 from poppy.model.specs import Origin, ServiceSpec
-from poppy.provider.cloudfront.access import Access, Countries, access
+from poppy.provider.cloudfront.access import Countries, access
 from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.origins import Routing, configured, origin_id, routing
 from poppy.provider.cloudfront.paths import Behaviour, behaviours
-
-#: Maximum TTL if no caching rule matches but the origin sets a lifetime (a year).
-_LONGEST_TTL = 31536000
+from poppy.provider.cloudfront.programs import request_code, response_code
+from poppy.provider.cloudfront.steps import Reveal, longest, needs_scheme, steps
 
 #: Errors that CloudFront would otherwise keep for ten seconds, even if they are private. For other
 #: errors it honours ``private`` ("Control how long CloudFront caches errors", developer guide).
@@ -26,9 +26,8 @@ _ERRORS = (400, 403, 405, 500, 501, 502, 503, 504)
 #: guide.
 _TLS_1_2, _TLS_1_3 = "TLSv1.2_2021", "TLSv1.3_2025"
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
-#: Request headers besides Host that are forwarded to origins and are part of the cache key.
-_HEADERS = ["Authorization", "Origin"]
-_COUNTRY = "CloudFront-Viewer-Country"
+#: Events of functions, in the order of a plan's code.
+_EVENTS = ("viewer-request", "viewer-response")
 
 
 class Settings(NamedTuple):
@@ -48,23 +47,33 @@ class Viewer(NamedTuple):
     certificate_arn: str | None = None
 
 
-class Plan(NamedTuple):
-    """A service document, compiled as far as it goes without asking Amazon."""
+@dataclass(frozen=True)
+class Plan:
+    """A service document, compiled as far as it goes without asking Amazon.
+
+    Attributes:
+        forwarded: request headers that origins receive and that are part of the cache key.
+        codes: the code of the functions for requests and for responses, which may have secrets;
+            an empty text for none.
+        is_shared: whether the functions have nothing of the service's own in them.
+    """
 
     origins: tuple[Origin, ...]
     routing: Routing
     behaviours: tuple[Behaviour, ...]
-    access: Access
+    countries: Countries
     delivery: Delivery
-
-    @property
-    def code(self) -> str:
-        """The code of the function that its distribution uses."""
-        return self.access.code
+    forwarded: tuple[str, ...]
+    codes: tuple[str, str] = field(repr=False)
+    is_shared: bool
 
 
-def plan(spec: ServiceSpec) -> Plan:
+def plan(spec: ServiceSpec, reveal: Reveal = longest) -> Plan:
     """Compile a document.
+
+    Args:
+        spec: the document.
+        reveal: gives the text of its secrets; by default, a text of the same length.
 
     Raises:
         PermanentError: CloudFront does not support a part of it; the message names it.
@@ -75,26 +84,44 @@ def plan(spec: ServiceSpec) -> Plan:
             "CloudFront uses one certificate per service: shared and other domains can't be mixed"
         )
     delivery = spec.delivery or Delivery()
-    if delivery.redirect not in (None, 301):
-        raise PermanentError(
-            f"delivery.redirect_status {delivery.redirect}: CloudFront redirects to HTTPS with 301"
-            " only"
-        )
     found = routing(spec.origins)
+    restricted, wanted = access(spec), steps(spec, reveal)
+    requests = (*wanted.before, *restricted.steps, *wanted.after, *found.steps)
+    forwarded = {
+        "Authorization": True,
+        # With cors, the function answers for origins.
+        "Origin": spec.cors is None,
+        # Otherwise origins receive their own names, unless the function says more.
+        "Host": found.forwards_host,
+        "CloudFront-Viewer-Country": restricted.needs_country,
+        "CloudFront-Forwarded-Proto": needs_scheme(delivery),
+    }
     return Plan(
         spec.origins,
         found,
         tuple(behaviours(spec.caching)),
-        access(spec, found),
+        restricted.countries,
         delivery,
+        tuple(sorted(name for name, is_forwarded in forwarded.items() if is_forwarded)),
+        (request_code(requests, wanted.answers), response_code(wanted.responses)),
+        not requests and not wanted.responses,
     )
 
 
-def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Settings) -> Config:
-    """Return the wanted configuration, without ``CallerReference`` and ``Comment``."""
+def config(
+    plan: Plan, viewer: Viewer, function_arns: Sequence[str | None], settings: Settings
+) -> Config:
+    """Return the wanted configuration, without ``CallerReference`` and ``Comment``.
+
+    Args:
+        plan: the document.
+        viewer: the aliases and the certificate.
+        function_arns: of the functions for requests and for responses; None for none.
+        settings: the operator's.
+    """
 
     def behaviour(entry: Behaviour) -> Config:
-        return _behaviour(plan, entry, function_arn, settings)
+        return _behaviour(plan, entry, function_arns, settings)
 
     *others, default = plan.behaviours
     tags = settings.cache_tag_header
@@ -114,34 +141,34 @@ def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Setti
         "HttpVersion": "http2" if plan.delivery.http3 is False else "http2and3",
         "IsIPV6Enabled": True,
         "ViewerCertificate": _certificate(viewer.certificate_arn, _oldest(plan, settings)),
-        "Restrictions": {"GeoRestriction": _restriction(plan.access.countries)},
+        "Restrictions": {"GeoRestriction": _restriction(plan.countries)},
     }
 
 
 def _behaviour(
-    plan: Plan, entry: Behaviour, function_arn: str | None, settings: Settings
+    plan: Plan, entry: Behaviour, function_arns: Sequence[str | None], settings: Settings
 ) -> Config:
-    headers = [*_HEADERS]
-    if plan.routing.forwards_host:
-        # Otherwise origins receive their own names, unless the function says more.
-        headers.append("Host")
-    if plan.access.needs_country:
-        headers.append(_COUNTRY)
-    function = [{"FunctionARN": function_arn, "EventType": "viewer-request"}]
+    functions = [
+        {"FunctionARN": arn, "EventType": event}
+        for arn, event in zip(function_arns, _EVENTS, strict=False)
+        if arn
+    ]
+    # The function redirects with other statuses.
+    redirects = plan.delivery.redirect == DEFAULT_REDIRECT_STATUS
     made: Config = {
         "TargetOriginId": origin_id(plan.origins[plan.routing.default]),
-        "ViewerProtocolPolicy": "redirect-to-https" if plan.delivery.redirect else "allow-all",
+        "ViewerProtocolPolicy": "redirect-to-https" if redirects else "allow-all",
         "AllowedMethods": {**items(_METHODS), "CachedMethods": items(["GET", "HEAD"])},
         "Compress": plan.delivery.compression != "off",
-        "FunctionAssociations": items(function if function_arn else []),
+        "FunctionAssociations": items(functions),
         # With a higher minimum, CloudFront would cache responses that the origin marks private.
         "MinTTL": 0,
-        "DefaultTTL": DEFAULT_TTL if entry.ttl is None else entry.ttl,
-        "MaxTTL": _LONGEST_TTL if entry.ttl is None else entry.ttl,
+        "DefaultTTL": entry.default_ttl,
+        "MaxTTL": entry.max_ttl,
         "ForwardedValues": {
             "QueryString": True,
             "Cookies": {"Forward": "none" if settings.strip_cookies else "all"},
-            "Headers": items(sorted(headers)),
+            "Headers": items(plan.forwarded),
         },
     }
     if settings.origin_response_function:

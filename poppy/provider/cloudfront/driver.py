@@ -11,12 +11,13 @@ from typing import ClassVar, NamedTuple
 
 from oslo_config import cfg
 
-from poppy.common import inspection
+from poppy.common import inspection, vault
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model import certificates as model
 from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
+from poppy.model.secrets import Secret, purpose
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider import log_store
@@ -51,7 +52,7 @@ class _Plan(NamedTuple):
 
     document: distribution.Plan
     certificate: Certificate
-    function_arn: str
+    function_arns: Sequence[str | None]
 
 
 class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
@@ -81,6 +82,16 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             Capability.HTTPS_REDIRECT,
             Capability.HTTP3,
             Capability.MIN_TLS,
+            Capability.HSTS,
+            Capability.GZIP,
+            Capability.REDIRECTS,
+            Capability.REQUEST_HEADERS,
+            Capability.RESPONSE_HEADERS,
+            Capability.CORS,
+            Capability.CACHE_MODE,
+            Capability.BROWSER_TTL,
+            Capability.CACHE_KEY_QUERY,
+            Capability.SIGNED_URLS,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
@@ -128,10 +139,16 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
 
     def prepare(self, service: Service) -> _Plan:
         """Compile the document, request its certificate and publish its function."""
-        document = distribution.plan(service.spec)
+        document = distribution.plan(service.spec, lambda secret: self._open(service, secret))
         certificate = self._certificate(service)
-        owner = SHARED if document.access.is_shared else service.service_id
-        return _Plan(document, certificate, self._functions.ensure(owner, document.code))
+        owner = SHARED if document.is_shared else service.service_id
+        arns = [self._functions.ensure(owner, code) if code else None for code in document.codes]
+        return _Plan(document, certificate, arns)
+
+    def _open(self, service: Service, secret: Secret) -> str:
+        """Decrypt a secret of a service's document."""
+        keys = vault.Vault(self.conf[vault.GROUP].encryption_keys, vault.GROUP)
+        return keys.open(secret.sealed, purpose(service.service_id)).decode()
 
     def stored(self, service: Service, provider_service_id: str) -> Distribution | None:
         """Return the distribution with an id."""
@@ -176,7 +193,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             self._logs.ensure(service.service_id, found.arn, place)
         used = {certificate.arn, found.viewer.certificate_arn or ""}
         # What is still in use is left for a later call, at the latest for the removal.
-        self._functions.remove_others(service.service_id, plan.document.code)
+        self._functions.remove_others(service.service_id, plan.document.codes)
         self._certificates.remove_others(Owner(SERVICE_TAG, service.service_id), used)
         if not (certificate.is_issued or certificate.is_pending):
             raise _failed(certificate)
@@ -195,7 +212,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
 
     def clean_up(self, service: Service, known: ProviderDetail | None) -> None:
         """Delete the functions and certificates of the service."""
-        if not self._functions.remove_others(service.service_id, ""):
+        if not self._functions.remove_others(service.service_id, ()):
             raise InProgressError("A function is still in use", self.options.poll_after)
         self._certificates.remove(Owner(SERVICE_TAG, service.service_id))
 
@@ -306,7 +323,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         if plan.certificate.is_issued:
             own = sorted(name for name in names if name in kept or name not in elsewhere)
             viewer = Viewer(tuple(own), plan.certificate.arn)
-        return distribution.config(plan.document, viewer, plan.function_arn, self._settings)
+        return distribution.config(plan.document, viewer, plan.function_arns, self._settings)
 
     def _certificate(self, service: Service) -> Certificate:
         """Return the operator's certificate if it covers all domains, otherwise the service's.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Create, publish and delete the CloudFront function of a service."""
+"""Create, publish and delete the CloudFront functions of a service."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from poppy.common.errors import RetryableError
@@ -14,7 +14,7 @@ _RUNTIME = "cloudfront-js-2.0"
 
 
 class Functions:
-    """CloudFront functions, one for each version of a service's code.
+    """CloudFront functions, one for each version of a service's code for an event.
 
     A function's name consists of the service's id and a digest of its code. Its code never
     changes, so a distribution switches to a new version atomically with its own update.
@@ -35,13 +35,13 @@ class Functions:
         self._cloudfront.call("publish_function", Name=name, IfMatch=draft["ETag"])
         return _arn(draft)
 
-    def remove_others(self, service_id: str, code: str) -> bool:
-        """Delete the functions of a service except the one with this code (empty: delete all).
+    def remove_others(self, service_id: str, codes: Collection[str]) -> bool:
+        """Delete the functions of a service except those with these codes.
 
         Functions that a distribution still uses stay. Return whether all others are gone.
         """
-        kept = _name(service_id, code) if code else None
-        return all([self._delete(name) for name in self._names(service_id) if name != kept])
+        kept = {_name(service_id, code) for code in codes}
+        return all([self._delete(name) for name in self._names(service_id) if name not in kept])
 
     def _names(self, service_id: str) -> Iterator[str]:
         # Every function has this stage, even if it is not published.

@@ -14,6 +14,7 @@ from poppy.model import names
 from poppy.model.specs import Origin
 from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.paths import Route, routes
+from poppy.provider.cloudfront.programs import Step
 
 
 class Choice(NamedTuple):
@@ -42,6 +43,13 @@ class Routing(NamedTuple):
     forwards_host: bool
     choices: tuple[Choice, ...]
     routes: tuple[Route, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The step of the function that chooses the origin, if there is a choice."""
+        tables = {"CHOICES": self.choices, "ROUTES": self.routes}
+        files = ("patterns.js", "normal.js", "routing.js")
+        return (Step("route", files, tables, ("cloudfront",)),) if self.choices else ()
 
 
 def routing(origins: Sequence[Origin]) -> Routing:

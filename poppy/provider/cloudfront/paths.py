@@ -7,10 +7,12 @@ of origins, and the distribution's behaviours are the list of TTLs.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
+from urllib.parse import quote, unquote
 
 from poppy.common.errors import PermanentError
+from poppy.model.lifetimes import DEFAULT_TTL
 from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.patterns import covers, specificity
 
@@ -18,9 +20,12 @@ from poppy.provider.patterns import covers, specificity
 EVERYTHING = "*"
 #: Maximum behaviours besides the default one. AWS may raise this quota for an account.
 MOST_BEHAVIOURS = 75
+#: Seconds; the maximum TTL if the origin's lifetime counts (a year).
+LONGEST_TTL = 31536000
 #: Maximum and allowed characters of a pattern ("Path pattern" in the CloudFront developer guide).
 _LONGEST = 255
 _ALLOWED = re.compile(r"[A-Za-z0-9_.*$/~\"'@:+&-]*")
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 T = TypeVar("T")
 
@@ -29,11 +34,13 @@ class Behaviour(NamedTuple):
     """A cache behaviour for requests that match ``pattern``.
 
     Attributes:
-        ttl: seconds; None if no caching rule matches.
+        default_ttl: seconds for responses without a lifetime.
+        max_ttl: seconds; a longer lifetime of the origin is cut.
     """
 
     pattern: str
-    ttl: int | None
+    default_ttl: int = DEFAULT_TTL
+    max_ttl: int = LONGEST_TTL
 
 
 class Route(NamedTuple):
@@ -66,20 +73,66 @@ def path_pattern(rule: Rule) -> str:
     return pattern
 
 
+def decoded(name: str, path: str, encoding: str = "utf-8") -> str:
+    """Return a percent-decoded path as a pattern for the function.
+
+    Args:
+        name: the rule's, for messages.
+        path: of a document.
+        encoding: of the bytes; ``latin-1`` makes a character of each.
+
+    Raises:
+        PermanentError: it has an encoded wildcard.
+    """
+    if "%2a" in path.lower():
+        # When decoded, it would become a wildcard.
+        raise PermanentError(f"Rule '{name}': CloudFront can't match the * in {path!r}")
+    text = unquote(quote(path, safe=_PRINTABLE), encoding)
+    pattern = re.sub("/+", "/", re.sub(r"\*+", "*", f"/{text}"))
+    return EVERYTHING if pattern == "/*" else pattern
+
+
+def place(name: str, url: str) -> list[str]:
+    """Return a ``request_url`` for the function: the decoded path, and the query if there is one.
+
+    Raises:
+        PermanentError: as :func:`decoded`.
+    """
+    path, question, text = url.partition("?")
+    return [decoded(name, path), *([unquote(re.sub(r"\*+", "*", text))] if question else [])]
+
+
 def behaviours(caching: Sequence[Caching]) -> list[Behaviour]:
     """Return the behaviours in the order of evaluation; the last one is the default.
 
     Raises:
         PermanentError: CloudFront can't match a path, or there are too many behaviours.
     """
-    rules = ((rule, entry.ttl) for entry in caching for rule in entry.rules)
-    found = [Behaviour(pattern, ttl) for pattern, ttl in _ranked(rules, None)]
+    found = [
+        Behaviour(pattern, *ttls)
+        for pattern, ttls in by_path(caching, _ttls, (DEFAULT_TTL, LONGEST_TTL))
+    ]
     if len(found) - 1 > MOST_BEHAVIOURS:
         raise PermanentError(
             f"The paths of caching need {len(found) - 1} behaviours; "
             f"CloudFront allows {MOST_BEHAVIOURS}"
         )
     return found
+
+
+def by_path(
+    caching: Sequence[Caching], value: Callable[[Caching], T], otherwise: T
+) -> list[tuple[str, T]]:
+    """Return a value of caching entries by pattern, in the order of evaluation.
+
+    Args:
+        value: of an entry.
+        otherwise: of paths without an entry.
+
+    Raises:
+        PermanentError: CloudFront can't match a path.
+    """
+    return _ranked(((rule, value(it)) for it in caching for rule in it.rules), otherwise)
 
 
 def routes(origins: Sequence[Origin]) -> list[Route]:
@@ -104,3 +157,14 @@ def _ranked(rules: Iterable[tuple[Rule, T]], otherwise: T) -> list[tuple[str, T]
     while len(kept) > 1 and kept[-2][1] == kept[-1][1]:
         del kept[-2]
     return kept
+
+
+def _ttls(entry: Caching) -> tuple[int, int]:
+    """Return the default and the maximum TTL of a caching entry.
+
+    There is no minimum, with which CloudFront would keep responses that are private. So a shorter
+    lifetime of the origin applies in each mode.
+    """
+    if entry.mode == "bypass":
+        return 0, 0
+    return entry.ttl, LONGEST_TTL if entry.mode == "respect_origin" else entry.ttl

@@ -80,6 +80,17 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         "Standard logging (v2)": ("test_another_bucket_replaces_the_delivery",),
         "The service ``delivery.logs": ("test_amazon_must_be_allowed_to_write",),
         "Amazon puts ``AWSLogs": ("test_files_are_below_the_link",),
+        "No function runs for responses": ("promise:response-headers-errors",),
+        "Functions do not see fields": (
+            "test_the_double_refuses_fields_that_functions_cannot_change",
+            "promise:request-headers-cookies",
+        ),
+        "``rawQueryString()`` returns": ("promise:redirect-prefix", "promise:signed-key"),
+        "With ``Compress``": ("promise:compression", "promise:compression-uncached"),
+        "A behaviour with legacy cache settings": (
+            "test_the_double_limits_functions_and_headers",
+        ),
+        "Without cache settings for them": ("promise:accept", "promise:user-agent"),
         "A Lambda@Edge function is": (
             "test_only_a_published_version_is_a_function_for_responses",
             "promise:set-cookie",

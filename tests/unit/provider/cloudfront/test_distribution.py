@@ -25,7 +25,7 @@ ARN = "arn:aws:acm:us-east-1:1:certificate/c"
 
 def make(viewer: Viewer | None = None, settings: Settings | None = None, **changes: Any) -> Config:
     compiled = plan(make_spec(["www.a.example.com"], **changes))
-    return config(compiled, viewer or Viewer(), None, settings or Settings())
+    return config(compiled, viewer or Viewer(), (), settings or Settings())
 
 
 def restricted(access: str, *rules: Rule) -> tuple[Restriction, ...]:
@@ -108,11 +108,11 @@ def test_countries_for_every_path_use_the_geographic_restriction(
     restrictions: tuple[Restriction, ...], kind: str, codes: list[str]
 ) -> None:
     compiled = plan(make_spec(restrictions=restrictions))
-    made = config(compiled, Viewer(), None, Settings())
+    made = config(compiled, Viewer(), (), Settings())
 
     assert made["Restrictions"]["GeoRestriction"] == {"RestrictionType": kind, **items(codes)}
-    assert compiled.access.is_shared
-    assert compiled.code == plan(make_spec()).code, "nothing of the service is in it"
+    assert compiled.is_shared
+    assert compiled.codes[0] == plan(make_spec()).codes[0], "nothing of the service is in it"
 
 
 def test_countries_for_some_paths_use_the_function() -> None:
@@ -123,7 +123,7 @@ def test_countries_for_some_paths_use_the_function() -> None:
             )
         )
     )
-    made = config(compiled, Viewer(), "arn:function", Settings())
+    made = config(compiled, Viewer(), ["arn:function"], Settings())
 
     assert made["Restrictions"]["GeoRestriction"]["RestrictionType"] == "none"
     default = made["DefaultCacheBehavior"]
@@ -149,7 +149,7 @@ def test_countries_for_some_paths_use_the_function() -> None:
                     ),
                 )
             },
-            "paths of origins.*10240",
+            "function for requests.*10240",
         ),
         ({"caching": (Caching("c", 1, (Rule("the rule", "/a?b"),)),)}, "the rule"),
         ({"restrictions": restricted("whitelist", Rule("g", geography="Atlantis"))}, "Atlantis"),
@@ -187,7 +187,7 @@ def test_unsupported_values_are_refused_by_name(changes: dict[str, Any], offende
 
 
 def test_document_of_a_certificate_order_has_no_origins() -> None:
-    assert plan(make_spec(origins=())).access.is_shared
+    assert plan(make_spec(origins=())).is_shared
 
 
 def test_a_configuration_holds_what_is_wanted_in_another_order() -> None:
@@ -340,8 +340,15 @@ def test_a_redirect_to_https_is_a_policy_of_all_behaviours() -> None:
     behaviours = [made["DefaultCacheBehavior"], *made["CacheBehaviors"]["Items"]]
     assert {it["ViewerProtocolPolicy"] for it in behaviours} == {"redirect-to-https"}
     assert make()["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "allow-all"
-    with pytest.raises(PermanentError, match="delivery.redirect_status 302"):
-        make(delivery=Delivery(https_redirect=True, redirect_status=302))
+
+
+def test_another_redirect_to_https_is_a_step_of_the_function() -> None:
+    spec = make_spec(delivery=Delivery(https_redirect=True, redirect_status=308))
+    made = config(plan(spec), Viewer(), ("arn",), Settings())["DefaultCacheBehavior"]
+
+    assert made["ViewerProtocolPolicy"] == "allow-all"
+    assert "CloudFront-Forwarded-Proto" in made["ForwardedValues"]["Headers"]["Items"]
+    assert "var UPGRADE = 308;" in plan(spec).codes[0]
 
 
 @pytest.mark.parametrize(

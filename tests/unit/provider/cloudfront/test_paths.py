@@ -9,8 +9,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from poppy.common.errors import PermanentError
+from poppy.model.lifetimes import DEFAULT_TTL
 from poppy.model.specs import Caching, Origin, Rule
-from poppy.provider.cloudfront.paths import behaviours, path_pattern, routes
+from poppy.provider.cloudfront.paths import (
+    LONGEST_TTL,
+    Behaviour,
+    behaviours,
+    path_pattern,
+    routes,
+)
 from poppy.provider.patterns import covers, specificity
 
 #: Short patterns of few letters, which overlap in many ways.
@@ -78,13 +85,18 @@ def test_a_request_gets_the_most_specific_origin_and_ttl(
     ttls = behaviours(caching(**{f"t{number}": [url] for number, url in enumerate(by_ttl, 1)}))
 
     assert next(e.origin for e in found if matches(e.pattern, path)) == choice(by_origin, 0)
-    assert next(e.ttl for e in ttls if matches(e.pattern, path)) == choice(by_ttl, None)
+    ttl = next(e.default_ttl for e in ttls if matches(e.pattern, path))
+    assert ttl == choice(by_ttl, DEFAULT_TTL)
 
 
 def test_rules_are_sorted_by_specificity() -> None:
     found = behaviours(caching(t3600=["/*"], t60=["/*.jpg"], t0=["/cart"]))
 
-    assert [tuple(entry) for entry in found] == [("/*.jpg", 60), ("/cart", 0), ("*", 3600)]
+    assert [(it.pattern, it.default_ttl, it.max_ttl) for it in found] == [
+        ("/*.jpg", 60, 60),
+        ("/cart", 0, 0),
+        ("*", 3600, 3600),
+    ]
     assert [tuple(entry) for entry in routes(origins(["/a*"], ["/ab*", "/*"], ["/b"]))] == [
         ("/ab*", 1),
         ("/a*", 0),
@@ -94,12 +106,12 @@ def test_rules_are_sorted_by_specificity() -> None:
 
 
 def test_rules_equal_to_the_default_need_no_behaviour() -> None:
-    assert behaviours(caching(t60=["/*", "/css/*", "/js/*"])) == [("*", 60)]
+    assert behaviours(caching(t60=["/*", "/css/*", "/js/*"])) == [Behaviour("*", 60, 60)]
     assert routes(origins(["/*", "/css/*"], ["/images/*"])) == [("/images/*", 1), ("*", 0)]
 
 
 def test_without_a_caching_rule_there_is_no_ttl() -> None:
-    assert behaviours(()) == [("*", None)]
+    assert behaviours(()) == [Behaviour("*", DEFAULT_TTL, LONGEST_TTL)]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,3 @@
-// Choice of the origin by path. ROUTES are [pattern, number of a choice], the most specific first;
-// the last one matches every path. CHOICES are [id of the origin, Host header or null].
-
 // The path as CloudFront compares it with the patterns of behaviors, so that origin and TTL agree:
 // normalized (RFC 3986, section 6.2.2), and // as /.
 function normal(uri) {
@@ -15,13 +12,4 @@ function normal(uri) {
         else if (i === all.length - 1) kept.push('');
     });
     return kept.join('/');
-}
-
-function route(request) {
-    var path = normal(request.uri), i = 0;
-    while (!matches(ROUTES[i][0], path)) i++;
-    var choice = CHOICES[ROUTES[i][1]], id = choice[0], host = choice[1];
-    if (!id) cf.updateRequestOrigin({ hostHeader: host });
-    else if (host) cf.selectRequestOriginById(id, { hostHeader: host });
-    else cf.selectRequestOriginById(id);
 }
