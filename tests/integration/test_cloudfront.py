@@ -340,6 +340,51 @@ def test_the_double_limits_functions_and_headers(
     update("TooManyHeadersInForwardedValues")
 
 
+def test_the_double_checks_settings_of_origins(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    known = known_from(settle(provider, make_service()))
+    answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
+    whole = answer["DistributionConfig"]
+    (origin,) = whole["Origins"]["Items"]
+    shield = {"Enabled": True, "OriginShieldRegion": "eu-north-1"}
+    header = items([{"HeaderName": "X-Edge-A", "HeaderValue": "x"}])
+    for field, value in (
+        ("OriginPath", "/a/"),
+        ("ConnectionTimeout", 11),
+        ("OriginShield", shield),
+        ("CustomHeaders", header),
+    ):
+        before = origin[field]
+        origin[field] = value
+        with pytest.raises(ClientError, match="InvalidArgument|InvalidOriginShieldRegion"):
+            account.cloudfront.update_distribution(
+                Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=whole
+            )
+        origin[field] = before
+
+
+def test_settings_of_origins_come_and_go(moto: Moto, account: Account) -> None:
+    provider = make_provider(moto, shield_region="eu-west-1")
+    options: dict[str, Any] = {"path": "/site", "connect_timeout": 2, "shield": True}
+    origins = (
+        Origin("a.example.com", name="a", **options),
+        Origin("b.example.com", backup_of="a"),
+    )
+    service = make_service(spec=make_spec(["www.origins.example.com"], origins=origins))
+    known = known_from(settle(provider, service))
+
+    main = account.config(service)["Origins"]["Items"][0]
+    assert (main["OriginPath"], int(main["ConnectionTimeout"])) == ("/site", 2)
+    assert main["OriginShield"]["OriginShieldRegion"] == "eu-west-1"
+
+    spec = replace(service.spec, origins=(Origin("a.example.com"),))
+    settle(provider, replace(service, spec=spec), known)
+
+    (origin,) = account.config(service)["Origins"]["Items"]
+    assert (origin["OriginPath"], int(origin["ConnectionTimeout"])) == ("", 10)
+
+
 def test_functions_for_optional_fields_come_and_go(moto: Moto, account: Account) -> None:
     key = base64.b64encode(32 * b"k").decode()
     provider = make_provider(moto)

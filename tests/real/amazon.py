@@ -80,7 +80,27 @@ _BEHAVIOUR: dict[str, Any] = {
 _FORWARDED: dict[str, Any] = {"QueryStringCacheKeys": _NOTHING}
 _LONGEST_CODE = 10240
 _EVENTS = {"viewer-request", "viewer-response"}
-_MOST_HEADERS = 10  #: Of a behaviour with legacy cache settings.
+_MOST_HEADERS = 10  #: Of a behaviour with legacy cache settings, and of requests to an origin.
+#: "Choosing the AWS Region for Origin Shield".
+_SHIELDS = {
+    *(
+        "us-east-1",
+        "us-east-2",
+        "us-west-2",
+        "sa-east-1",
+        "eu-central-1",
+        "eu-west-1",
+        "eu-west-2",
+    ),
+    *("ap-south-1", "ap-northeast-1", "ap-northeast-2", "ap-southeast-1", "ap-southeast-2"),
+}
+#: "Custom headers that CloudFront can't add to origin requests".
+_NO_CUSTOM = {
+    *("cache-control", "connection", "content-length", "cookie", "host", "if-match"),
+    *("if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "max-forwards"),
+    *("pragma", "proxy-authorization", "proxy-connection", "range", "request-range", "te"),
+    *("trailer", "transfer-encoding", "upgrade", "via", "x-real-ip"),
+}
 #: "Restrictions on Lambda@Edge": a numbered version of a function in us-east-1.
 _LAMBDA_VERSION = re.compile(r"arn:aws:lambda:us-east-1:\d{12}:function:[\w-]+:\d+")
 _CONTROLS = {"acm": "ISSUED", "tagging": "on", "txt": "{}"}
@@ -199,8 +219,34 @@ def _validate(backend: CloudFrontBackend, config: dict[str, Any], own: str | Non
     for part, _ in _parts(config):
         if part.get("TargetOriginId", origins[0]) not in origins:
             _refuse("NoSuchOrigin", "One or more of your origins do not exist")
+    _validate_origins(config)
     _validate_functions(config)
     _validate_aliases(backend, config, own)
+
+
+def _validate_origins(config: dict[str, Any]) -> None:
+    """Check settings of origins ("Origin settings" and "Quotas", developer guide)."""
+    for origin in config["Origins"]["Items"]:
+        path, shield = origin.get("OriginPath", ""), origin.get("OriginShield", {})
+        if path and (not path.startswith("/") or path.endswith("/") or len(path) > 255):
+            _refuse("InvalidArgument", "The parameter OriginPath is not valid")
+        timeouts = (
+            ("ConnectionTimeout", origin, 10),
+            ("OriginReadTimeout", origin.get("CustomOriginConfig", {}), 60),
+        )
+        for name, part, most in timeouts:
+            if not 1 <= int(part.get(name, 1)) <= most:
+                _refuse("InvalidArgument", f"The parameter {name} is not valid")
+        is_shielded = str(shield.get("Enabled")).lower() == "true"
+        if is_shielded and shield.get("OriginShieldRegion") not in _SHIELDS:
+            _refuse("InvalidOriginShieldRegion", "The region has no origin shield")
+        fields = origin.get("CustomHeaders", {}).get("Items") or []
+        if len(fields) > _MOST_HEADERS:
+            _refuse("TooManyOriginCustomHeaders", "Too many custom headers")
+        for field in fields:
+            name, value = field["HeaderName"].lower(), field["HeaderValue"]
+            if name in _NO_CUSTOM or name.startswith(("x-amz-", "x-edge-")) or len(value) > 1783:
+                _refuse("InvalidArgument", f"The header {name} is not valid")
 
 
 def _validate_functions(config: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ import contextlib
 import email.utils
 import gzip
 import itertools
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
@@ -78,6 +78,14 @@ class _Site(NamedTuple):
     responses: Function | None
 
 
+class _Target(NamedTuple):
+    """An origin of a request, its Host header, and the statuses for which it stands in."""
+
+    config: Mapping[str, Any]
+    host: str
+    statuses: Sequence[int] = ()
+
+
 class CloudFrontPlane(InterpretedPlane):
     """Distributions by alias; the functions run in Node.js."""
 
@@ -86,7 +94,7 @@ class CloudFrontPlane(InterpretedPlane):
     not_kept: ClassVar[Mapping[str, str]] = {
         "forwarded-proto": "The driver sets no X-Forwarded-Proto.",
         **dict.fromkeys(
-            ("set-cookie", "set-cookie-public"),
+            ("set-cookie", "set-cookie-public", "key-cookies-set-cookie"),
             "CloudFront keeps Set-Cookie with the response, and sends it to all clients whose "
             "request has the same cookies, unless origin_response_function is set.",
         ),
@@ -97,6 +105,9 @@ class CloudFrontPlane(InterpretedPlane):
         ),
         "response-headers-errors": "CloudFront runs no function for responses of a status from "
         "400.",
+        "error-page": "Browsers get the page with its own Cache-Control, and CloudFront fetches "
+        "it for each error.",
+        "status-ttl": "A shorter lifetime of the origin applies to other responses.",
         "compression-uncached": "CloudFront compresses no response with a TTL of 0.",
         "rule-over-shorter": "A shorter lifetime of the origin applies, because with a minimum "
         "TTL CloudFront would keep private responses.",
@@ -117,6 +128,9 @@ class CloudFrontPlane(InterpretedPlane):
         "preflight": "CloudFront's guide does not say which fields of a preflight are forwarded.",
         "purge-tag-revalidated": "CloudFront's guide does not say which tags an object has after "
         "a 304.",
+        "error-page-uncached": "Ranges are not interpreted.",
+        "error-page-other": "CloudFront's guide does not say whether errors of other methods have "
+        "pages.",
         "vary-star": "CloudFront's guide does not mention Vary: *.",
         **dict.fromkeys(
             ("moved", "redirect", "redirect-lifetime"),
@@ -145,7 +159,7 @@ class CloudFrontPlane(InterpretedPlane):
     settings: ClassVar[Settings] = Settings(cache_tag_header=_TAGS)
 
     def deploy(self, service: Service) -> None:
-        compiled = plan(service.spec, lambda secret: secret.sealed)
+        compiled = plan(service.spec, lambda secret: secret.sealed, "eu-west-1")
         arns = [f"arn:{number}" if code else None for number, code in enumerate(compiled.codes)]
         made = config(compiled, Viewer(), arns, self.settings)
         origins = [origin["Id"] for origin in made["Origins"]["Items"]]
@@ -190,10 +204,11 @@ class CloudFrontPlane(InterpretedPlane):
         path, query, fields = events.changed(event, result, query)
         target = path if query is None else f"{path}?{query}"
         origins = {origin["Id"]: origin for origin in site.config["Origins"]["Items"]}
-        origin, host = chosen(origins, behaviour, request.host, done["origin"])
-        sent = _forwarded(behaviour, fields, host, request.client)
+        targets = _targets(origins, behaviour, request.host, done["origin"])
+        sent = _forwarded(behaviour, fields, request.client)
         asked = request._replace(target=target)
-        response = self._respond(site, origin["DomainName"], asked, sent, behaviour, fields)
+        response = self._respond(site, targets, asked, sent, behaviour, fields)
+        response = self._paged(site, asked, response)
         response = response._replace(fields=_with_known_vary(behaviour, response.fields))
         if site.responses is None or response.status >= 400:
             return answer(response)
@@ -201,10 +216,36 @@ class CloudFrontPlane(InterpretedPlane):
         result = site.responses.run(event, query)["result"]
         return answer(events.responded(event, result, response.body))
 
+    def _paged(self, site: _Site, request: Request, response: Response) -> Response:
+        """Return the page of an error, if it has one.
+
+        "How CloudFront processes errors when you have configured custom error pages": the page
+        comes from the origin of its behaviour, and no function runs.
+        """
+        pages = {
+            entry["ErrorCode"]: entry
+            for entry in site.config["CustomErrorResponses"].get("Items", ())
+            if "ResponsePagePath" in entry
+        }
+        if response.status not in pages:
+            return response
+        if request.method not in ("GET", "HEAD"):
+            raise NotShown("pages for errors of other methods")
+        entry = pages[response.status]
+        behaviour = behaviour_of(site.config, entry["ResponsePagePath"])
+        origins = {origin["Id"]: origin for origin in site.config["Origins"]["Items"]}
+        origin, host = chosen(origins, behaviour, request.host, [])
+        asked = request._replace(method="GET", target=entry["ResponsePagePath"])
+        page = self._ask(_Target(origin, host), asked, {}) or _GATEWAY
+        if page.status >= 400:
+            return page
+        body = b"" if request.method == "HEAD" else page.body
+        return Response(int(entry["ResponseCode"]), page.fields, body)
+
     def _respond(
         self,
         site: _Site,
-        origin: str,
+        targets: Sequence[_Target],
         request: Request,
         sent: dict[str, str],
         behaviour: Mapping[str, Any],
@@ -215,17 +256,37 @@ class CloudFrontPlane(InterpretedPlane):
         if request.method == "HEAD" and (found := self.kept.get(key)) and self.now < found.until:
             return _aged(found.response)._replace(body=b"")
         if request.method != "GET":
-            return self._fetch(origin, request, sent, behaviour) or _GATEWAY
-        return self._cached(key, origin, request, sent, site.config, behaviour)
+            return self._fetch(targets, request, sent, behaviour) or _GATEWAY
+        return self._cached(key, targets, request, sent, site.config, behaviour)
 
     def _fetch(
-        self, origin: str, request: Request, sent: dict[str, str], behaviour: Mapping[str, Any]
+        self,
+        targets: Sequence[_Target],
+        request: Request,
+        sent: dict[str, str],
+        behaviour: Mapping[str, Any],
     ) -> Response | None:
-        """Ask an origin; the behaviour's Lambda function changes the response."""
-        response = self.ask(origin, request, sent)
+        """Ask an origin or its backup; the behaviour's Lambda function changes the response.
+
+        "Optimize high availability with CloudFront origin failover".
+        """
+        response = self._ask(targets[0], request, sent)
+        for backup in targets[1:]:
+            assert request.method in ("GET", "HEAD", "OPTIONS"), "only these fail over"
+            if response is None or response.status in backup.statuses:
+                response = self._ask(backup, request, sent)
         if response is None or not behaviour.get("LambdaFunctionAssociations", {}).get("Items"):
             return response
         return self._change(response)
+
+    def _ask(self, target: _Target, request: Request, sent: dict[str, str]) -> Response | None:
+        """Ask an origin, with its path and fields ("Add custom headers to origin requests")."""
+        origin = target.config
+        fields = {**sent, "host": target.host}
+        for field in origin.get("CustomHeaders", {}).get("Items", ()):
+            fields[field["HeaderName"].lower()] = field["HeaderValue"]
+        request = request._replace(target=origin.get("OriginPath", "") + request.target)
+        return self.ask(origin["DomainName"], request, fields)
 
     def _change(self, response: Response) -> Response:
         raise AssertionError("there is no Lambda function")
@@ -233,7 +294,7 @@ class CloudFrontPlane(InterpretedPlane):
     def _cached(
         self,
         key: Hashable,
-        origin: str,
+        targets: Sequence[_Target],
         request: Request,
         sent: dict[str, str],
         distribution: Mapping[str, Any],
@@ -245,7 +306,7 @@ class CloudFrontPlane(InterpretedPlane):
         usable = found if found and found.response.status < 400 else None
         etag = usable and answer(usable.response).fields.get("etag")
         sent |= {"If-None-Match": etag} if etag else {}
-        response = self._fetch(origin, request, sent, behaviour)
+        response = self._fetch(targets, request, sent, behaviour)
         if usable and response and response.status == 304:
             if _tags(usable.response):
                 raise NotShown("which tags an object has after a 304")
@@ -308,6 +369,21 @@ def _is_refused(distribution: Mapping[str, Any], country: str) -> bool:
     return bool(country) and (
         listed if kind == "blacklist" else kind == "whitelist" and not listed
     )
+
+
+def _targets(
+    origins: Mapping[str, Mapping[str, Any]],
+    behaviour: Mapping[str, Any],
+    host: str,
+    calls: Sequence[Mapping[str, Any]],
+) -> Sequence[_Target]:
+    """Return the origin of a request, and its backup if it has one."""
+    found = [_Target(*chosen(origins, behaviour, host, calls))]
+    for call in calls:
+        if "backup" in call:
+            backup = chosen(origins, behaviour, host, [{**call, "id": call["backup"]}])
+            found.append(_Target(*backup, call["statuses"]))
+    return found
 
 
 def _added(behaviour: Mapping[str, Any], request: Request) -> dict[str, str]:
@@ -375,7 +451,7 @@ def _key(behaviour: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[str |
 
 
 def _forwarded(
-    behaviour: Mapping[str, Any], fields: Mapping[str, str], host: str, client: str
+    behaviour: Mapping[str, Any], fields: Mapping[str, str], client: str
 ) -> dict[str, str]:
     removed = _REMOVED - {*_names(behaviour)}
     cookies = behaviour["ForwardedValues"]["Cookies"]["Forward"]
@@ -384,7 +460,7 @@ def _forwarded(
     encoding = _encoding(sent)
     sent.pop("accept-encoding", None)
     sent |= {"accept-encoding": encoding} if encoding else {}
-    return {**sent, "host": host, "user-agent": "Amazon CloudFront", "x-forwarded-for": client}
+    return {**sent, "user-agent": "Amazon CloudFront", "x-forwarded-for": client}
 
 
 def _check(response: Response) -> None:

@@ -23,6 +23,7 @@ export const state = { calls: [], origins: [] };
 const OVERRIDES = ['hostHeader', 'sni', 'allowedCertificateNames'];
 const PROPERTIES = OVERRIDES.concat(['domainName', 'originPath', 'customHeaders', 'timeouts',
     'connectionAttempts', 'originShield', 'originAccessControlConfig', 'customOriginConfig']);
+const FAILOVER = [400, 403, 404, 416, 500, 502, 503, 504];
 const IS_ADDRESS = /^[0-9.]+$/;
 
 function check(properties, allowed) {
@@ -48,6 +49,17 @@ export default {
         if (state.origins.indexOf(id) < 0) throw new Error('the distribution has no origin ' + id);
         check(overrides || {}, OVERRIDES);
         state.calls.push({ id: id, properties: overrides || {} });
+    },
+    createRequestOriginGroup: function (properties) {
+        const ids = properties.originIds.map(function (it) { return it.originId; });
+        const statuses = properties.failoverCriteria.statusCodes;
+        if (Object.keys(properties).length > 2 || ids.length !== 2 || ids[0] === ids[1]
+                || ids.some(function (id) { return !state.origins.includes(id); })
+                || !statuses.length
+                || statuses.some(function (it) { return !FAILOVER.includes(it); })) {
+            throw new Error('invalid origin group ' + JSON.stringify(properties));
+        }
+        state.calls.push({ id: ids[0], properties: {}, backup: ids[1], statuses: statuses });
     }
 };
 """

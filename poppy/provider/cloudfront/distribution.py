@@ -4,28 +4,32 @@
 The format is that of ``DistributionConfig`` in the CloudFront API reference (2020-05-31).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model.document.delivery import DEFAULT_REDIRECT_STATUS, Delivery
-from poppy.model.specs import Origin, ServiceSpec
+from poppy.model.specs import Origin, Rule, ServiceSpec
 from poppy.provider.cloudfront.access import Countries, access
+from poppy.provider.cloudfront.errors import responses
 from poppy.provider.cloudfront.merging import Config, items
-from poppy.provider.cloudfront.origins import Routing, configured, origin_id, routing
-from poppy.provider.cloudfront.paths import Behaviour, behaviours
+from poppy.provider.cloudfront.origins import Routing, configured, origin_id, routing, secret_names
+from poppy.provider.cloudfront.paths import (
+    Behaviour,
+    behaviours,
+    check_count,
+    matches,
+    path_pattern,
+)
 from poppy.provider.cloudfront.programs import request_code, response_code
 from poppy.provider.cloudfront.steps import Reveal, longest, needs_scheme, steps
-
-#: Errors that CloudFront would otherwise keep for ten seconds, even if they are private. For other
-#: errors it honours ``private`` ("Control how long CloudFront caches errors", developer guide).
-_ERRORS = (400, 403, 405, 500, 501, 502, 503, 504)
 
 #: Security policies: "Supported protocols and ciphers between viewers and CloudFront", developer
 #: guide.
 _TLS_1_2, _TLS_1_3 = "TLSv1.2_2021", "TLSv1.3_2025"
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
+_MOST_HEADERS = 10  #: Of a behaviour ("Quotas on headers", developer guide).
 #: Events of functions, in the order of a plan's code.
 _EVENTS = ("viewer-request", "viewer-response")
 
@@ -66,14 +70,17 @@ class Plan:
     forwarded: tuple[str, ...]
     codes: tuple[str, str] = field(repr=False)
     is_shared: bool
+    errors: list[Config]
+    origin_config: Config = field(repr=False)
 
 
-def plan(spec: ServiceSpec, reveal: Reveal = longest) -> Plan:
+def plan(spec: ServiceSpec, reveal: Reveal = longest, shield_region: str | None = None) -> Plan:
     """Compile a document.
 
     Args:
         spec: the document.
         reveal: gives the text of its secrets; by default, a text of the same length.
+        shield_region: of origin shields that the document does not name.
 
     Raises:
         PermanentError: CloudFront does not support a part of it; the message names it.
@@ -96,16 +103,57 @@ def plan(spec: ServiceSpec, reveal: Reveal = longest) -> Plan:
         "CloudFront-Viewer-Country": restricted.needs_country,
         "CloudFront-Forwarded-Proto": needs_scheme(delivery),
     }
+    kept = behaviours(spec.caching)
+    secrets = secret_names(spec.origins)
+    names = tuple(sorted(name for name, is_forwarded in forwarded.items() if is_forwarded))
+    _check_headers(kept, names)
+    kept = [*_of_pages(spec, found, kept), *kept]
+    check_count(kept)
     return Plan(
         spec.origins,
         found,
-        tuple(behaviours(spec.caching)),
+        tuple(kept),
         restricted.countries,
         delivery,
-        tuple(sorted(name for name, is_forwarded in forwarded.items() if is_forwarded)),
-        (request_code(requests, wanted.answers), response_code(wanted.responses)),
-        not requests and not wanted.responses,
+        names,
+        (request_code(requests, wanted.answers, secrets), response_code(wanted.responses)),
+        not requests and not wanted.responses and not secrets,
+        responses(spec.caching, spec.error_pages or ()),
+        configured(spec.origins, reveal, shield_region),
     )
+
+
+def _check_headers(behaviours: Sequence[Behaviour], forwarded: Sequence[str]) -> None:
+    for entry in behaviours:
+        names = {name.lower() for name in (*forwarded, *entry.headers)}
+        if len(names) > _MOST_HEADERS:
+            raise PermanentError(
+                f"caching for {entry.pattern}: the cache key would have {len(names)} headers "
+                f"({', '.join(sorted(names))}); CloudFront allows {_MOST_HEADERS}"
+            )
+
+
+def _of_pages(
+    spec: ServiceSpec, routing: Routing, kept: Sequence[Behaviour]
+) -> Iterator[Behaviour]:
+    """Yield a behaviour for each page of errors whose origin the function would choose.
+
+    CloudFront fetches it without the function.
+    """
+    for path in dict.fromkeys(page.path for page in spec.error_pages or ()):
+        pattern = path_pattern(Rule("error_pages", path))
+        choice = routing.choice(path)
+        if choice is None:
+            continue
+        number, (_, host, tls_name, *_) = choice
+        if spec.origins[number].hostheadertype == "custom" or tls_name is not None:
+            raise PermanentError(
+                f"error_pages {path!r}: CloudFront fetches the page without the Host header "
+                f"{host!r} and the TLS name {tls_name!r} of its origin"
+            )
+        if number != routing.default or host is not None:
+            found = next(it for it in kept if matches(it.pattern, path))
+            yield found._replace(pattern=pattern, origin=number, hides_host=host is not None)
 
 
 def config(
@@ -129,14 +177,12 @@ def config(
         **({"CacheTagConfig": {"HeaderName": tags}} if tags else {}),
         "Enabled": True,
         "Aliases": items(viewer.aliases),
-        "Origins": configured(plan.origins),
+        "Origins": plan.origin_config,
         "DefaultCacheBehavior": behaviour(default),
         "CacheBehaviors": items(
             [{"PathPattern": entry.pattern, **behaviour(entry)} for entry in others]
         ),
-        "CustomErrorResponses": items(
-            [{"ErrorCode": code, "ErrorCachingMinTTL": 0} for code in _ERRORS]
-        ),
+        "CustomErrorResponses": items(plan.errors),
         "PriceClass": settings.price_class,
         "HttpVersion": "http2" if plan.delivery.http3 is False else "http2and3",
         "IsIPV6Enabled": True,
@@ -155,8 +201,11 @@ def _behaviour(
     ]
     # The function redirects with other statuses.
     redirects = plan.delivery.redirect == DEFAULT_REDIRECT_STATUS
+    number = plan.routing.default if entry.origin is None else entry.origin
+    hidden = {"Host"} if entry.hides_host else set()
+    headers = {it.lower(): it for it in (*entry.headers, *plan.forwarded) if it not in hidden}
     made: Config = {
-        "TargetOriginId": origin_id(plan.origins[plan.routing.default]),
+        "TargetOriginId": origin_id(plan.origins[number]),
         "ViewerProtocolPolicy": "redirect-to-https" if redirects else "allow-all",
         "AllowedMethods": {**items(_METHODS), "CachedMethods": items(["GET", "HEAD"])},
         "Compress": plan.delivery.compression != "off",
@@ -168,7 +217,7 @@ def _behaviour(
         "ForwardedValues": {
             "QueryString": True,
             "Cookies": {"Forward": "none" if settings.strip_cookies else "all"},
-            "Headers": items(plan.forwarded),
+            "Headers": items(sorted(headers.values())),
         },
     }
     if settings.origin_response_function:

@@ -91,7 +91,17 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             Capability.CACHE_MODE,
             Capability.BROWSER_TTL,
             Capability.CACHE_KEY_QUERY,
+            Capability.CACHE_KEY_HEADERS,
+            Capability.CACHE_KEY_COOKIES,
+            Capability.STATUS_TTL,
+            Capability.ERROR_PAGES,
             Capability.SIGNED_URLS,
+            Capability.ORIGIN_PATH,
+            Capability.ORIGIN_TIMEOUTS,
+            Capability.ORIGIN_VERIFY_NAME,
+            Capability.ORIGIN_BACKUP,
+            Capability.ORIGIN_SHIELD,
+            Capability.ORIGIN_SECRET_HEADER,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
@@ -133,13 +143,21 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
 
     def check(self, spec: ServiceSpec) -> None:
         """Compile the document and check the names of its certificate; see base."""
-        distribution.plan(spec)
+        distribution.plan(spec, shield_region=self.options.shield_region)
+        if self._settings.strip_cookies:
+            for entry in spec.caching:
+                if entry.key and entry.key.cookies:
+                    raise PermanentError(
+                        f"caching '{entry.name}': the operator's setting strips all cookies"
+                    )
         if any(domain.certificate != "shared" for domain in spec.domains):
             check_names(spec.domain_names)
 
     def prepare(self, service: Service) -> _Plan:
         """Compile the document, request its certificate and publish its function."""
-        document = distribution.plan(service.spec, lambda secret: self._open(service, secret))
+        document = distribution.plan(
+            service.spec, lambda secret: self._open(service, secret), self.options.shield_region
+        )
         certificate = self._certificate(service)
         owner = SHARED if document.is_shared else service.service_id
         arns = [self._functions.ensure(owner, code) if code else None for code in document.codes]

@@ -6,6 +6,7 @@ import re
 from oslo_config import cfg
 
 from poppy.provider import log_store
+from poppy.provider.cloudfront.origins import SHIELD_REGIONS
 from poppy.vendors import aws
 
 #: ARN of a published version, in the region that Lambda@Edge requires ("Restrictions on
@@ -53,6 +54,12 @@ OPTS: tuple[cfg.Opt, ...] = (
         help="Response field in which origins list tags, with commas between them, for purges by "
         "tag: Cache-Tag, or x-amz-meta-cache-tag for origins in S3. Needs boto3 of May 2026 or "
         "later. Unset: no purges by tag.",
+    ),
+    cfg.StrOpt(
+        "shield_region",
+        choices=SHIELD_REGIONS,
+        help="Region of CloudFront Origin Shield for origins with shield true: the one nearest to "
+        "most origins. Amazon charges for shields. Unset: tenants must name a region.",
     ),
     cfg.FloatOpt(
         "poll_after",

@@ -25,6 +25,9 @@ LONGEST_TTL = 31536000
 #: Maximum and allowed characters of a pattern ("Path pattern" in the CloudFront developer guide).
 _LONGEST = 255
 _ALLOWED = re.compile(r"[A-Za-z0-9_.*$/~\"'@:+&-]*")
+#: Request headers that can't be part of a key ("HTTP request headers and CloudFront behavior",
+#: developer guide), besides those that no document may have.
+_NO_KEYS = ("cache-control", "max-forwards", "pragma", "request-range")
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 T = TypeVar("T")
@@ -36,11 +39,17 @@ class Behaviour(NamedTuple):
     Attributes:
         default_ttl: seconds for responses without a lifetime.
         max_ttl: seconds; a longer lifetime of the origin is cut.
+        headers: names of request headers that the document adds to the cache key.
+        origin: the number of the origin; None for the default one, or the function's choice.
+        hides_host: whether the origin gets its own name as the Host header in any case.
     """
 
     pattern: str
     default_ttl: int = DEFAULT_TTL
     max_ttl: int = LONGEST_TTL
+    headers: tuple[str, ...] = ()
+    origin: int | None = None
+    hides_host: bool = False
 
 
 class Route(NamedTuple):
@@ -108,16 +117,23 @@ def behaviours(caching: Sequence[Caching]) -> list[Behaviour]:
     Raises:
         PermanentError: CloudFront can't match a path, or there are too many behaviours.
     """
-    found = [
-        Behaviour(pattern, *ttls)
-        for pattern, ttls in by_path(caching, _ttls, (DEFAULT_TTL, LONGEST_TTL))
-    ]
+    otherwise: tuple[int, int, tuple[str, ...]] = (DEFAULT_TTL, LONGEST_TTL, ())
+    found = [Behaviour(pattern, *it) for pattern, it in by_path(caching, _kept, otherwise)]
+    check_count(found)
+    return found
+
+
+def check_count(found: Sequence[Behaviour]) -> None:
+    """Check the number of behaviours, with the default one.
+
+    Raises:
+        PermanentError: there are too many.
+    """
     if len(found) - 1 > MOST_BEHAVIOURS:
         raise PermanentError(
-            f"The paths of caching need {len(found) - 1} behaviours; "
+            f"The paths of caching and of error_pages need {len(found) - 1} behaviours; "
             f"CloudFront allows {MOST_BEHAVIOURS}"
         )
-    return found
 
 
 def by_path(
@@ -145,6 +161,11 @@ def routes(origins: Sequence[Origin]) -> list[Route]:
     return [Route(pattern, number) for pattern, number in _ranked(rules, 0)]
 
 
+def matches(pattern: str, path: str) -> bool:
+    """Return whether a pattern matches a path, which has no wildcard."""
+    return covers(pattern, path)
+
+
 def _ranked(rules: Iterable[tuple[Rule, T]], otherwise: T) -> list[tuple[str, T]]:
     """Return values by pattern, the most specific first; the last one is for every path."""
     found = [(path_pattern(rule), value) for rule, value in rules]
@@ -159,12 +180,18 @@ def _ranked(rules: Iterable[tuple[Rule, T]], otherwise: T) -> list[tuple[str, T]
     return kept
 
 
-def _ttls(entry: Caching) -> tuple[int, int]:
-    """Return the default and the maximum TTL of a caching entry.
+def _kept(entry: Caching) -> tuple[int, int, tuple[str, ...]]:
+    """Return the default TTL, the maximum TTL and the headers of the key of a caching entry.
 
     There is no minimum, with which CloudFront would keep responses that are private. So a shorter
     lifetime of the origin applies in each mode.
     """
+    headers = tuple(sorted((entry.key and entry.key.headers) or ()))
+    for name in headers:
+        if name.lower() in _NO_KEYS:
+            raise PermanentError(
+                f"caching '{entry.name}': CloudFront can't have {name} in a cache key"
+            )
     if entry.mode == "bypass":
-        return 0, 0
-    return entry.ttl, LONGEST_TTL if entry.mode == "respect_origin" else entry.ttl
+        return 0, 0, headers
+    return entry.ttl, LONGEST_TTL if entry.mode == "respect_origin" else entry.ttl, headers

@@ -41,17 +41,21 @@ class Step(NamedTuple):
     modules: Sequence[str] = ()
 
 
-def request_code(steps: Sequence[Step], later: Sequence[Step]) -> str:
+def request_code(
+    steps: Sequence[Step], later: Sequence[Step], untrusted: Sequence[str] = ()
+) -> str:
     """Return the code of the function for requests.
 
     Args:
         steps: in their order.
         later: the steps of the function for responses that answers of this function need too.
+        untrusted: names of header fields that no client may send, in lower case.
 
     Raises:
         PermanentError: it is too long.
     """
-    return _code("requests.js", {"STEPS": steps, "LATER": later}, {"UNTRUSTED": _UNTRUSTED})
+    names = {"UNTRUSTED": [*_UNTRUSTED, *(it.replace("_", "-") for it in untrusted)]}
+    return _code("requests.js", {"STEPS": steps, "LATER": later}, names)
 
 
 def response_code(steps: Sequence[Step]) -> str:

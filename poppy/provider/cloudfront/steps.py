@@ -81,6 +81,7 @@ def steps(spec: ServiceSpec, reveal: Reveal = longest) -> Steps:
             *_redirects(spec.redirects or ()),
             *_changes(spec, "request"),
             *_keys(spec.caching),
+            *_cookies(spec.caching),
         ),
         (
             *_browsers(spec.caching),
@@ -179,6 +180,12 @@ def _keys(entries: Sequence[Caching]) -> Iterable[Step]:
     if found != [(EVERYTHING, None)]:
         files = ("patterns.js", "normal.js", "query.js", "keys.js")
         yield Step("narrow", files, {"KEYS": found})
+
+
+def _cookies(entries: Sequence[Caching]) -> Iterable[Step]:
+    found = by_path(entries, lambda it: it.key and it.key.cookies, None)
+    if found != [(EVERYTHING, None)]:
+        yield Step("pick", ("patterns.js", "normal.js", "cookies.js"), {"COOKIES": found})
 
 
 def _query(entry: Caching) -> tuple[bool, tuple[str, ...]] | None:

@@ -91,6 +91,13 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
             "test_the_double_limits_functions_and_headers",
         ),
         "Without cache settings for them": ("promise:accept", "promise:user-agent"),
+        "Errors are kept for": (
+            "test_ttls_of_errors_apply",
+            "test_unknown_error_code_is_refused_by_the_double",
+        ),
+        "A function can make an origin group": ("test_origins_have_paths_secrets_and_backups",),
+        "A connection to an origin takes": ("test_the_double_checks_settings_of_origins",),
+        "Origin shields are in 12": ("test_the_double_checks_settings_of_origins",),
         "A Lambda@Edge function is": (
             "test_only_a_published_version_is_a_function_for_responses",
             "promise:set-cookie",

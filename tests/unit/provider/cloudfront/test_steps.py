@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from poppy.common.errors import PermanentError
-from poppy.model.document.caching import CacheKey
+from poppy.model.document.caching import CacheKey, StatusTTL
 from poppy.model.document.cors import CORS
 from poppy.model.document.delivery import HSTS, Delivery
+from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
 from poppy.model.document.paths import PathRule
 from poppy.model.document.redirects import Redirect
 from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.secrets import Secret
-from poppy.model.specs import Caching, Rule
+from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.cloudfront.distribution import Plan, Settings, Viewer, config, plan
 from poppy.provider.cloudfront.merging import Config
 from poppy.provider.cloudfront.paths import LONGEST_TTL
@@ -199,3 +200,62 @@ def test_the_double_refuses_fields_that_functions_cannot_change(
 ) -> None:
     with pytest.raises(AssertionError, match=f"502.*{reason}"):
         cloudfront_events.check({}, {field: {"value": "x"}}, kind)
+
+
+ERRORS: dict[str, Any] = {
+    "410": {"error_pages": (ErrorPage("e", (410,), "/e"),)},
+    "Host header 'host.example.org'": {
+        "origins": (Origin("a.example.com", 80, False, "custom", "host.example.org"),),
+        "error_pages": (ErrorPage("e", (404,), "/e"),),
+    },
+    "'error_pages'": {"error_pages": (ErrorPage("e", (404,), "/%20"),)},
+    "'c': status_ttl 200": {"caching": (Caching("c", 1, ALL, status_ttl=(StatusTTL(200, 1),)),)},
+    "'c': status_ttl 403": {"caching": (Caching("c", 1, ALL, status_ttl=(StatusTTL(403, 1),)),)},
+    "'c': status_ttl: .*all paths": {
+        "caching": (Caching("c", 1, (Rule("c", "/c"),), status_ttl=(StatusTTL(404, 1),)),)
+    },
+    "'c'.* Pragma": {"caching": (Caching("c", 1, ALL, key=CacheKey(headers=("Pragma",))),)},
+    "12 headers": {
+        "caching": (Caching("c", 1, ALL, key=CacheKey(headers=tuple(f"X-{n}" for n in range(9)))),)
+    },
+}
+
+
+@pytest.mark.parametrize("offender", ERRORS)
+def test_settings_that_cloudfront_does_not_have_are_refused_by_name(offender: str) -> None:
+    with pytest.raises(PermanentError, match=offender):
+        plan(make_spec(**ERRORS[offender]))
+
+
+def test_errors_have_their_ttls_and_pages() -> None:
+    entry = Caching("c", 1, ALL, status_ttl=(StatusTTL(500, 30), StatusTTL(403, 0)))
+    pages = (ErrorPage("e", (404, 500), "/e"),)
+    made = plan(make_spec(caching=(entry,), error_pages=pages)).errors
+
+    assert {it["ErrorCode"]: it["ErrorCachingMinTTL"] for it in made} == {
+        **dict.fromkeys((400, 403, 405, 501, 502, 503, 504), 0),
+        404: 10,
+        500: 30,
+    }
+    assert [it for it in made if "ResponsePagePath" in it] == [
+        {
+            "ErrorCode": code,
+            "ErrorCachingMinTTL": ttl,
+            "ResponsePagePath": "/e",
+            "ResponseCode": str(code),
+        }
+        for code, ttl in ((404, 10), (500, 30))
+    ]
+
+
+def test_a_page_needs_a_behaviour_only_if_the_function_would_choose_its_origin() -> None:
+    origins = (Origin("a.example.com"), Origin("b.example.com", rules=(Rule("b", "/b/*"),)))
+    caching = (Caching("c", 60, (Rule("b", "/b/*"),)),)
+
+    def patterns(path: str) -> list[str]:
+        pages = (ErrorPage("e", (404,), path),)
+        compiled = plan(make_spec(origins=origins, caching=caching, error_pages=pages))
+        return [it.pattern for it in compiled.behaviours]
+
+    assert patterns("/a/404.html") == ["/b/*", "*"]
+    assert patterns("/b/404.html") == ["/b/404.html", "/b/*", "*"]
