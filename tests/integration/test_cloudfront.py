@@ -25,6 +25,7 @@ from poppy.common.errors import (
 from poppy.model.dns_records import Purpose, RecordType
 from poppy.model.document.cors import CORS
 from poppy.model.document.signed_urls import SignedURLs, SigningKey
+from poppy.model.document.waf import WAF
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.model.secrets import Secret, purpose
@@ -383,6 +384,34 @@ def test_settings_of_origins_come_and_go(moto: Moto, account: Account) -> None:
 
     (origin,) = account.config(service)["Origins"]["Items"]
     assert (origin["OriginPath"], int(origin["ConnectionTimeout"])) == ("", 10)
+
+
+def test_a_web_acl_comes_and_goes(provider: CloudFrontProvider, account: Account) -> None:
+    acl = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/shop/5e0c93d1"
+    plain = make_service(spec=make_spec(["www.waf.example.com"]))
+    service = replace(plain, spec=replace(plain.spec, waf=WAF(acl)))
+    known = known_from(settle(provider, service))
+    assert account.config(service)["WebACLId"] == acl
+    # Found again without its ID.
+    assert settle(provider, service).provider_service_id == known.provider_service_id
+
+    settle(provider, plain, known)
+    assert account.config(service)["WebACLId"] == ""
+
+    def attach(config: dict[str, Any]) -> None:
+        config["WebACLId"] = acl.replace("shop", "operator")
+
+    account.change(service, attach)
+    settle(provider, replace(plain, spec=replace(plain.spec, cors=CORS(("*",)))), known)
+    assert "operator" in account.config(service)["WebACLId"]
+
+    def break_(config: dict[str, Any]) -> None:
+        config["WebACLId"] = "operator"
+
+    with pytest.raises(ClientError, match="InvalidWebACLId"):
+        account.change(service, break_)
+    with pytest.raises(PermanentError, match=r"waf\.policy.*web ACL"):
+        provider.check(replace(plain.spec, waf=WAF("policy-1")))
 
 
 def test_functions_for_optional_fields_come_and_go(moto: Moto, account: Account) -> None:

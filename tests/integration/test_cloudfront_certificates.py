@@ -4,19 +4,23 @@
 # Imported fixtures are also argument names.
 # ruff: noqa: F811
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from poppy.common.errors import (
     PermanentError,
 )
 from poppy.model.certificates import Certificate
+from poppy.model.services import Service
 from poppy.model.specs import Domain
 from poppy.provider.base import Capability
 from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.testing.builders import make_service, make_spec
 from poppy.testing.provider import known_from
+from tests.certificates import Signed
 from tests.real.cloudfront import (  # noqa: F401
     Account,
     account,
@@ -159,3 +163,121 @@ def test_certificate_can_be_ordered_in_advance(
     provider.remove_certificate(order, pending)
     provider.remove_certificate(order, None)
     assert account.acm.list_certificates()["CertificateSummaryList"] == []
+
+
+NAMES = ("a.brought.example.com", "b.brought.example.com")
+
+
+def brought(names: Sequence[str] = NAMES, kind: str = "custom") -> Service:
+    domains = tuple(Domain(name, "https", kind) for name in names)
+    return make_service(spec=replace(make_spec(list(names)), domains=domains))
+
+
+def test_a_tenants_certificate_is_deployed_replaced_and_deleted(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    service = brought()
+    root = Signed("root")
+    first, second = (Signed(str(it), issuer=root, names=NAMES) for it in range(2))
+
+    waiting = provider.ensure(service, None)
+    known = known_from(waiting)
+    waiting = settle(provider, service, known)
+    assert waiting.certificates == dict.fromkeys(NAMES, "create_in_progress")
+    assert set(waiting.certificate_messages) == {*NAMES}
+    assert account.config(service)["Aliases"]["Quantity"] == 0
+    assert provider.kept_certificate(service, NAMES[0]) is None
+
+    for site in (first, second):
+        provider.keep_certificate(service, NAMES[0], site.pem + root.pem, site.key_pem)
+        done = settle(provider, service, known)
+        assert done.certificates == dict.fromkeys(NAMES, "deployed")
+        assert not done.certificate_messages
+        made = account.config(service)
+        assert {*made["Aliases"]["Items"]} == {*NAMES}
+        arn = made["ViewerCertificate"]["ACMCertificateArn"]
+        held = account.acm.get_certificate(CertificateArn=arn)["Certificate"]
+        assert held.strip() == site.pem.strip()
+        for name in NAMES:
+            found = provider.kept_certificate(service, name)
+            assert found is not None
+            assert (found.domain, found.names, found.fingerprint) == (
+                name,
+                NAMES,
+                site.fingerprint,
+            )
+    # The previous one is no longer in use.
+    settle(provider, service, known)
+    assert uploaded(account, service) == [arn]
+
+    provider.drop_certificate(service, NAMES[0])
+    assert provider.kept_certificate(service, NAMES[0]) is None
+    settle(provider, service, known)
+    assert account.config(service)["Aliases"]["Quantity"] == 0
+    settle(provider, service, known)
+    assert uploaded(account, service) == []
+
+    provider.keep_certificate(service, NAMES[1], first.pem + root.pem, first.key_pem)
+    settle(provider, service, known)
+    take_away(provider, service, known)
+    assert uploaded(account, service) == []
+
+
+def uploaded(account: Account, service: Service) -> list[str]:
+    filters = [{"Key": "poppy-upload", "Values": [service.service_id]}]
+    found = account.tagging.get_resources(TagFilters=filters)["ResourceTagMappingList"]
+    return [entry["ResourceARN"] for entry in found]
+
+
+def test_domains_stay_until_the_tenant_has_brought_a_certificate(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    service = brought(kind="san")
+    known = known_from(settle(provider, service))
+    custom = replace(service, spec=brought().spec)
+
+    settle(provider, custom, known)
+
+    assert {*account.config(service)["Aliases"]["Items"]} == {*NAMES}
+    assert account.names(service) == [{*NAMES}]
+
+    site = Signed("site", names=["*.brought.example.com"])
+    provider.keep_certificate(custom, NAMES[0], site.pem, site.key_pem)
+    settle(provider, custom, known)
+    settle(provider, custom, known)
+
+    assert {*account.config(service)["Aliases"]["Items"]} == {*NAMES}
+    assert account.names(service) == []
+
+
+def test_certificates_that_cloudfront_cannot_use_are_refused(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    service = brought()
+    part = Signed("part", names=NAMES[:1])
+    long = Signed("long", names=NAMES, key=ec.generate_private_key(ec.SECP384R1()))
+    for site, reason in ((part, f"not for {NAMES[1]}"), (long, "not EC secp384r1")):
+        with pytest.raises(PermanentError, match=reason) as caught:
+            provider.keep_certificate(service, NAMES[0], site.pem, site.key_pem)
+        assert site.key_pem[40:60] not in str(caught.value)
+    assert uploaded(account, service) == []
+
+    domains = (Domain(NAMES[0], "https", "custom"), Domain(NAMES[1], "https", "san"))
+    with pytest.raises(PermanentError, match="custom and other ones can't be mixed"):
+        provider.check(replace(service.spec, domains=domains))
+
+
+def test_a_certificate_for_fewer_domains_leaves_the_others_out(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    service = brought(NAMES[:1])
+    known = known_from(settle(provider, service))
+    site = Signed("site", names=NAMES[:1])
+    provider.keep_certificate(service, NAMES[0], site.pem, site.key_pem)
+    settle(provider, service, known)
+
+    more = settle(provider, replace(service, spec=brought().spec), known)
+
+    assert account.config(service)["Aliases"]["Items"] == [NAMES[0]]
+    assert set(more.certificates.values()) == {"create_in_progress"}
+    assert uploaded(account, service) != []

@@ -81,6 +81,8 @@ _FORWARDED: dict[str, Any] = {"QueryStringCacheKeys": _NOTHING}
 _LONGEST_CODE = 10240
 _EVENTS = {"viewer-request", "viewer-response"}
 _MOST_HEADERS = 10  #: Of a behaviour with legacy cache settings, and of requests to an origin.
+#: Of certificates for CloudFront ("Prerequisites for importing ACM certificates").
+_KEYS = {"RSA_1024", "RSA_2048", "RSA_3072", "EC_prime256v1"}
 #: "Choosing the AWS Region for Origin Shield".
 _SHIELDS = {
     *(
@@ -103,6 +105,7 @@ _NO_CUSTOM = {
 }
 #: "Restrictions on Lambda@Edge": a numbered version of a function in us-east-1.
 _LAMBDA_VERSION = re.compile(r"arn:aws:lambda:us-east-1:\d{12}:function:[\w-]+:\d+")
+_WEB_ACL = re.compile(r"arn:aws:wafv2:us-east-1:\d{12}:global/webacl/[\w-]+/[\w-]+")
 _CONTROLS = {"acm": "ISSUED", "tagging": "on", "txt": "{}"}
 
 
@@ -219,34 +222,40 @@ def _validate(backend: CloudFrontBackend, config: dict[str, Any], own: str | Non
     for part, _ in _parts(config):
         if part.get("TargetOriginId", origins[0]) not in origins:
             _refuse("NoSuchOrigin", "One or more of your origins do not exist")
-    _validate_origins(config)
+    _validate_settings(config)
     _validate_functions(config)
     _validate_aliases(backend, config, own)
 
 
-def _validate_origins(config: dict[str, Any]) -> None:
-    """Check settings of origins ("Origin settings" and "Quotas", developer guide)."""
+def _validate_settings(config: dict[str, Any]) -> None:
     for origin in config["Origins"]["Items"]:
-        path, shield = origin.get("OriginPath", ""), origin.get("OriginShield", {})
-        if path and (not path.startswith("/") or path.endswith("/") or len(path) > 255):
-            _refuse("InvalidArgument", "The parameter OriginPath is not valid")
-        timeouts = (
-            ("ConnectionTimeout", origin, 10),
-            ("OriginReadTimeout", origin.get("CustomOriginConfig", {}), 60),
-        )
-        for name, part, most in timeouts:
-            if not 1 <= int(part.get(name, 1)) <= most:
-                _refuse("InvalidArgument", f"The parameter {name} is not valid")
-        is_shielded = str(shield.get("Enabled")).lower() == "true"
-        if is_shielded and shield.get("OriginShieldRegion") not in _SHIELDS:
-            _refuse("InvalidOriginShieldRegion", "The region has no origin shield")
-        fields = origin.get("CustomHeaders", {}).get("Items") or []
-        if len(fields) > _MOST_HEADERS:
-            _refuse("TooManyOriginCustomHeaders", "Too many custom headers")
-        for field in fields:
-            name, value = field["HeaderName"].lower(), field["HeaderValue"]
-            if name in _NO_CUSTOM or name.startswith(("x-amz-", "x-edge-")) or len(value) > 1783:
-                _refuse("InvalidArgument", f"The header {name} is not valid")
+        _validate_origin(origin)
+    if config.get("WebACLId") and not _WEB_ACL.fullmatch(config["WebACLId"]):
+        _refuse("InvalidWebACLId", "The web ACL ID is not valid")
+
+
+def _validate_origin(origin: dict[str, Any]) -> None:
+    """Check the settings of an origin ("Origin settings" and "Quotas", developer guide)."""
+    path, shield = origin.get("OriginPath", ""), origin.get("OriginShield", {})
+    if path and (not path.startswith("/") or path.endswith("/") or len(path) > 255):
+        _refuse("InvalidArgument", "The parameter OriginPath is not valid")
+    timeouts = (
+        ("ConnectionTimeout", origin, 10),
+        ("OriginReadTimeout", origin.get("CustomOriginConfig", {}), 60),
+    )
+    for name, part, most in timeouts:
+        if not 1 <= int(part.get(name, 1)) <= most:
+            _refuse("InvalidArgument", f"The parameter {name} is not valid")
+    is_shielded = str(shield.get("Enabled")).lower() == "true"
+    if is_shielded and shield.get("OriginShieldRegion") not in _SHIELDS:
+        _refuse("InvalidOriginShieldRegion", "The region has no origin shield")
+    fields = origin.get("CustomHeaders", {}).get("Items") or []
+    if len(fields) > _MOST_HEADERS:
+        _refuse("TooManyOriginCustomHeaders", "Too many custom headers")
+    for field in fields:
+        name, value = field["HeaderName"].lower(), field["HeaderValue"]
+        if name in _NO_CUSTOM or name.startswith(("x-amz-", "x-edge-")) or len(value) > 1783:
+            _refuse("InvalidArgument", f"The header {name} is not valid")
 
 
 def _validate_functions(config: dict[str, Any]) -> None:
@@ -279,6 +288,8 @@ def _validate_aliases(backend: CloudFrontBackend, config: dict[str, Any], own: s
         )
         return
     held.check()
+    if held.describe()["Certificate"]["KeyAlgorithm"] not in _KEYS:
+        _refuse("InvalidViewerCertificate", "The key of the certificate is not supported")
     for alias in aliases:
         covered = {alias, f"*.{alias.partition('.')[2]}"} & {*held.sans, held.common_name}
         if held.status != "ISSUED" or not covered:
@@ -554,12 +565,34 @@ def _ask_certificate(
     return _request_certificate(self, domain_name, idempotency_token, *args, **kwargs)
 
 
+_list_certificates = AWSCertificateManagerBackend.list_certificates
+_describe_certificate = CertBundle.describe
+#: Key types that ListCertificates lists without a filter (API reference).
+_LISTED_KEYS = ["RSA_1024", "RSA_2048"]
+
+
+def _list(
+    self: AWSCertificateManagerBackend, statuses: list[str], includes: dict[str, Any]
+) -> Any:
+    return _list_certificates(self, statuses, {"keyTypes": _LISTED_KEYS, **(includes or {})})
+
+
+def _describe(self: CertBundle) -> dict[str, Any]:
+    """Add the names that ListCertificates returns."""
+    answer = _describe_certificate(self)
+    answer["Certificate"]["SubjectAlternativeNameSummaries"] = self.sans[:100]
+    answer["Certificate"]["HasAdditionalSubjectAlternativeNames"] = len(self.sans) > 100
+    return answer
+
+
 def _tagged(self: AWSCertificateManagerBackend) -> Iterable[Any]:
     return _iter_tagged(self) if _CONTROLS["tagging"] == "on" else ()
 
 
 _iter_tagged = AWSCertificateManagerBackend.iter_tagged_resources
 AWSCertificateManagerBackend.iter_tagged_resources = _tagged  # type: ignore[method-assign, assignment]
+AWSCertificateManagerBackend.list_certificates = _list  # type: ignore[method-assign]
+CertBundle.describe = _describe  # type: ignore[method-assign]
 CertBundle.check = _validation  # type: ignore[method-assign]
 AWSCertificateManagerBackend.delete_certificate = _drop_certificate  # type: ignore[method-assign]
 AWSCertificateManagerBackend.request_certificate = _ask_certificate  # type: ignore[method-assign]

@@ -80,6 +80,11 @@ class Certificate(NamedTuple):
         return self.status == _ISSUED
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether the tenant has yet to bring it."""
+        return not self.arn
+
+    @property
     def is_pending(self) -> bool:
         """Whether it waits for its names to be validated."""
         return self.status == _PENDING
@@ -87,6 +92,10 @@ class Certificate(NamedTuple):
     def covers(self, name: str) -> bool:
         """Return whether the certificate covers a name (RFC 6125, section 6.4.3)."""
         return name in self.names or f"*.{name.partition('.')[2]}" in self.names
+
+
+#: In place of a certificate that the tenant has yet to bring.
+AWAITED = Certificate("", frozenset(), "AWAITED", {})
 
 
 class Certificates:

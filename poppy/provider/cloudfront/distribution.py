@@ -4,6 +4,7 @@
 The format is that of ``DistributionConfig`` in the CloudFront API reference (2020-05-31).
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,6 +30,10 @@ from poppy.provider.cloudfront.steps import Reveal, longest, needs_scheme, steps
 #: guide.
 _TLS_1_2, _TLS_1_3 = "TLSv1.2_2021", "TLSv1.3_2025"
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
+#: "WebACLId" of DistributionConfig in the API reference; AWS WAF API reference, WebACL.
+_WEB_ACL = re.compile(
+    r"arn:aws[a-z-]*:wafv2:us-east-1:\d{12}:global/webacl/[\w-]{1,128}/[\w-]{1,128}", re.ASCII
+)
 _MOST_HEADERS = 10  #: Of a behaviour ("Quotas on headers", developer guide).
 #: Events of functions, in the order of a plan's code.
 _EVENTS = ("viewer-request", "viewer-response")
@@ -72,6 +77,7 @@ class Plan:
     is_shared: bool
     errors: list[Config]
     origin_config: Config = field(repr=False)
+    web_acl: str | None
 
 
 def plan(spec: ServiceSpec, reveal: Reveal = longest, shield_region: str | None = None) -> Plan:
@@ -89,6 +95,10 @@ def plan(spec: ServiceSpec, reveal: Reveal = longest, shield_region: str | None 
     if "shared" in kinds and len(kinds) > 1:
         raise PermanentError(
             "CloudFront uses one certificate per service: shared and other domains can't be mixed"
+        )
+    if "custom" in kinds and kinds - {"custom", None}:
+        raise PermanentError(
+            "CloudFront uses one certificate per service: custom and other ones can't be mixed"
         )
     delivery = spec.delivery or Delivery()
     found = routing(spec.origins)
@@ -120,7 +130,18 @@ def plan(spec: ServiceSpec, reveal: Reveal = longest, shield_region: str | None 
         not requests and not wanted.responses and not secrets,
         responses(spec.caching, spec.error_pages or ()),
         configured(spec.origins, reveal, shield_region),
+        _web_acl(spec),
     )
+
+
+def _web_acl(spec: ServiceSpec) -> str | None:
+    policy = spec.waf.policy if spec.waf else None
+    if policy is not None and not _WEB_ACL.fullmatch(policy):
+        raise PermanentError(
+            "waf.policy: CloudFront needs the ARN of a web ACL of AWS WAF with the scope "
+            "CLOUDFRONT, such as arn:aws:wafv2:us-east-1:123456789012:global/webacl/<name>/<id>"
+        )
+    return policy
 
 
 def _check_headers(behaviours: Sequence[Behaviour], forwarded: Sequence[str]) -> None:
@@ -175,6 +196,7 @@ def config(
     tags = settings.cache_tag_header
     return {
         **({"CacheTagConfig": {"HeaderName": tags}} if tags else {}),
+        **({"WebACLId": plan.web_acl} if plan.web_acl else {}),
         "Enabled": True,
         "Aliases": items(viewer.aliases),
         "Origins": plan.origin_config,

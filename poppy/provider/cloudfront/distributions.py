@@ -15,6 +15,8 @@ from poppy.vendors import aws
 
 LOG = log.getLogger(__name__)
 
+#: The end of the comment of a distribution with the web ACL of its document.
+_WAF = " waf"
 _ID = re.compile(r"\bE[A-Z0-9]{6,31}\b")
 
 
@@ -99,6 +101,9 @@ class Distributions:
 
         Values that CloudFront normalizes or an operator adds do not count as differences.
         """
+        if "WebACLId" not in config and found.config["Comment"].endswith(_WAF):
+            # The document had one. A web ACL that an operator has attached stays.
+            config = {**config, "WebACLId": ""}
         wanted = _commented(service_id, config)
         changes = [key for key, value in wanted.items() if not _has(found, key, value)]
         if not changes:
@@ -139,7 +144,9 @@ class Distributions:
 
 
 def _commented(service_id: str, config: Config) -> Config:
-    return {**config, "Comment": f"poppy {service_id}"}
+    """Return a configuration with its comment, which tells a document's web ACL from others."""
+    comment = f"poppy {service_id}"
+    return {**config, "Comment": f"{comment}{_WAF}" if config.get("WebACLId") else comment}
 
 
 def _has(found: Distribution, key: str, value: Any) -> bool:

@@ -14,7 +14,6 @@ from oslo_config import cfg
 from poppy.common import inspection, vault
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model import certificates as model
-from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.secrets import Secret, purpose
@@ -23,9 +22,9 @@ from poppy.model.specs import ServiceSpec
 from poppy.provider import log_store
 from poppy.provider.base import Capability, Deployment, Issuance, Point, Query
 from poppy.provider.cloudfront import distribution, logging
-from poppy.provider.cloudfront.aliases import TAKEN, Aliases, Conflict, to_do
-from poppy.provider.cloudfront.aliases import records as moving
+from poppy.provider.cloudfront.aliases import TAKEN, Aliases, Conflict
 from poppy.provider.cloudfront.certificates import (
+    AWAITED,
     DOMAIN_TAG,
     SERVICE_TAG,
     Certificate,
@@ -33,6 +32,7 @@ from poppy.provider.cloudfront.certificates import (
     Owner,
     check_names,
 )
+from poppy.provider.cloudfront.deployments import VALIDATION, deployment, failure, status_of
 from poppy.provider.cloudfront.distribution import Settings, Viewer
 from poppy.provider.cloudfront.distributions import Distribution, Distributions
 from poppy.provider.cloudfront.functions import SHARED, Functions
@@ -40,11 +40,9 @@ from poppy.provider.cloudfront.invalidations import batches
 from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.options import OPTS
 from poppy.provider.cloudfront.statistics import counted
+from poppy.provider.cloudfront.uploads import UPLOAD_TAG, Uploads
 from poppy.provider.skeleton import ObjectProvider
 from poppy.vendors import aws
-
-#: Seconds between checks for a tenant's certificate validation records.
-_VALIDATION = 60.0
 
 
 class _Plan(NamedTuple):
@@ -78,6 +76,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             Capability.ORIGIN_SSL,
             Capability.SAN_CERTIFICATE,
             Capability.SNI_CERTIFICATE,
+            Capability.CUSTOM_CERTIFICATE,
             Capability.ANALYTICS,
             Capability.HTTPS_REDIRECT,
             Capability.HTTP3,
@@ -96,6 +95,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             Capability.STATUS_TTL,
             Capability.ERROR_PAGES,
             Capability.SIGNED_URLS,
+            Capability.WAF,
             Capability.ORIGIN_PATH,
             Capability.ORIGIN_TIMEOUTS,
             Capability.ORIGIN_VERIFY_NAME,
@@ -123,10 +123,11 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         self._distributions = Distributions(self._cloudfront, options.poll_after)
         self._functions = Functions(self._cloudfront)
         self._aliases = Aliases(self._cloudfront)
+        self._acm = aws.Service(name, "acm", options)
         self._certificates = Certificates(
-            aws.Service(name, "acm", options),
-            aws.Service(name, "resourcegroupstaggingapi", options),
+            self._acm, aws.Service(name, "resourcegroupstaggingapi", options)
         )
+        self._uploads = Uploads(self._acm)
         self._store: log_store.LogStore | None = None
         self._logs: logging.LogDelivery | None = None
         if options.log_bucket:
@@ -150,7 +151,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
                     raise PermanentError(
                         f"caching '{entry.name}': the operator's setting strips all cookies"
                     )
-        if any(domain.certificate != "shared" for domain in spec.domains):
+        if any(domain.certificate not in ("shared", "custom") for domain in spec.domains):
             check_names(spec.domain_names)
 
     def prepare(self, service: Service) -> _Plan:
@@ -212,11 +213,15 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         used = {certificate.arn, found.viewer.certificate_arn or ""}
         # What is still in use is left for a later call, at the latest for the removal.
         self._functions.remove_others(service.service_id, plan.document.codes)
-        self._certificates.remove_others(Owner(SERVICE_TAG, service.service_id), used)
-        if not (certificate.is_issued or certificate.is_pending):
-            raise _failed(certificate)
-        deployment = self._deployment(service.spec, found, certificate, conflicts)
-        return replace(deployment, log_url=place.url) if place else deployment
+        for tag in (SERVICE_TAG, UPLOAD_TAG):
+            self._certificates.remove_others(Owner(tag, service.service_id), used)
+        if not (certificate.is_issued or certificate.is_pending or certificate.is_awaited):
+            raise failure(certificate)
+        if certificate.arn == self.options.certificate_arn:
+            # The operator's records are none of the tenant's business.
+            certificate = certificate._replace(records={})
+        made = deployment(service.spec, found, certificate, conflicts, self.options.poll_after)
+        return replace(made, log_url=place.url) if place else made
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
         """End the delivery of logs, which Amazon requires first; see :meth:`Provider.remove`."""
@@ -232,7 +237,8 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         """Delete the functions and certificates of the service."""
         if not self._functions.remove_others(service.service_id, ()):
             raise InProgressError("A function is still in use", self.options.poll_after)
-        self._certificates.remove(Owner(SERVICE_TAG, service.service_id))
+        for tag in (SERVICE_TAG, UPLOAD_TAG):
+            self._certificates.remove(Owner(tag, service.service_id))
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Create invalidations, each of which takes about a minute; see :meth:`Provider.purge`.
@@ -273,15 +279,28 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         found = self._certificates.ensure(Owner(DOMAIN_TAG, name), {name})
         records = [{"type": "CNAME", "name": n, "value": v} for n, v in found.records.items()]
         return Issuance(
-            status=_status(found),
+            status=status_of(found),
             details={"certificate_arn": found.arn, "validation": records, "error": found.reason},
             in_progress=found.is_pending,
-            poll_after=_VALIDATION,
+            poll_after=VALIDATION,
         )
 
     def remove_certificate(self, certificate: model.Certificate, known: Issuance | None) -> None:
         """Delete the certificate; see :meth:`Provider.remove_certificate`."""
         self._certificates.remove(Owner(DOMAIN_TAG, certificate.domain_name))
+
+    def keep_certificate(self, service: Service, domain: str, chain: str, key: str) -> None:
+        """Import a tenant's certificate; see :meth:`Provider.keep_certificate`."""
+        self._uploads.keep(service.service_id, service.spec.domain_names, chain, key)
+
+    def kept_certificate(self, service: Service, domain: str) -> model.Uploaded | None:
+        """Return the tenant's certificate; see :meth:`Provider.kept_certificate`."""
+        arn = self._uploads.newest(service.service_id, service.spec.domain_names)
+        return None if arn is None else self._uploads.described(arn, domain)
+
+    def drop_certificate(self, service: Service, domain: str) -> None:
+        """Delete the tenant's certificate, once CloudFront does not use it any more."""
+        self._uploads.drop(service.service_id, service.spec.domain_names)
 
     def metrics(
         self, service: Service, known: ProviderDetail | None, query: Query
@@ -337,11 +356,17 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         """
         names = service.spec.domain_names
         kept = tuple(alias for alias in now.aliases if alias in names)
+        if kept and plan.certificate.is_awaited and self._is_dropped(now):
+            kept = ()
         viewer = Viewer(kept, now.certificate_arn if kept else None)
         if plan.certificate.is_issued:
             own = sorted(name for name in names if name in kept or name not in elsewhere)
             viewer = Viewer(tuple(own), plan.certificate.arn)
         return distribution.config(plan.document, viewer, plan.function_arns, self._settings)
+
+    def _is_dropped(self, viewer: Viewer) -> bool:
+        arn = viewer.certificate_arn
+        return arn is not None and self._uploads.is_dropped(arn)
 
     def _certificate(self, service: Service) -> Certificate:
         """Return the operator's certificate if it covers all domains, otherwise the service's.
@@ -349,6 +374,9 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         CloudFront requires a certificate for every domain, even for http.
         """
         names = service.spec.domain_names
+        if any(domain.certificate == "custom" for domain in service.spec.domains):
+            arn = self._uploads.newest(service.service_id, names)
+            return AWAITED if arn is None else self._certificates.get(arn) or AWAITED
         if self.options.certificate_arn:
             found = self._certificates.get(self.options.certificate_arn)
             if found is not None and found.is_issued and all(map(found.covers, names)):
@@ -359,52 +387,3 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
                     f"{self.name}: certificate_arn is not issued or does not cover {domain.domain}"
                 )
         return self._certificates.ensure(Owner(SERVICE_TAG, service.service_id), names)
-
-    def _deployment(
-        self,
-        spec: ServiceSpec,
-        found: Distribution,
-        certificate: Certificate,
-        conflicts: Mapping[str, Conflict],
-    ) -> Deployment:
-        status = _status(certificate)
-        is_waiting = certificate.is_pending or bool(conflicts)
-        message = _to_do(certificate) if certificate.is_pending else ""
-        records = () if certificate.arn == self.options.certificate_arn else _records(certificate)
-        return Deployment(
-            provider_service_id=found.distribution_id,
-            access_urls=dict.fromkeys(sorted(spec.domain_names), found.domain_name),
-            in_progress=is_waiting or not found.is_deployed,
-            poll_after=_VALIDATION if is_waiting else self.options.poll_after,
-            certificates={entry.domain: status for entry in spec.domains if entry.certificate},
-            message=message or to_do(conflicts, found.domain_name),
-            records=(*records, *moving(conflicts, found.domain_name)),
-        )
-
-
-def _status(certificate: Certificate) -> str:
-    if certificate.is_issued:
-        return "deployed"
-    return "create_in_progress" if certificate.is_pending else "failed"
-
-
-def _records(certificate: Certificate) -> tuple[DNSRecord, ...]:
-    """Return the validation records, named ``_<token>.<domain>``. ACM needs them for renewals."""
-    return tuple(
-        DNSRecord(name.partition(".")[2], Purpose.CERTIFICATE, RecordType.CNAME, name, value)
-        for name, value in sorted(certificate.records.items())
-    )
-
-
-def _to_do(certificate: Certificate) -> str:
-    """Return what the tenant must do for a certificate."""
-    records = "; ".join(f"{n} CNAME {v}" for n, v in sorted(certificate.records.items()))
-    if not records:
-        return "Amazon is preparing the certificate"
-    return f"Waiting for these DNS records, which must stay: {records}"
-
-
-def _failed(certificate: Certificate) -> PermanentError:
-    names = ", ".join(sorted(certificate.names))
-    reason = certificate.reason or certificate.status
-    return PermanentError(f"The certificate for {names} failed: {reason}")

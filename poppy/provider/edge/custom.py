@@ -1,32 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates that tenants bring: the checks, and how they are stored.
+"""Certificates that tenants bring: what nodes need of them, and how they are stored.
 
 They are stored as finished orders of no authority, so they are published, encrypted again and
 deleted as those are. A domain has one at most.
 """
 
 import hashlib
-from collections.abc import Sequence
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
-from poppy.common.clock import now_utc
 from poppy.common.errors import PermanentError
 from poppy.edge.errors import Refused
 from poppy.edge.pem import MAX_CHAIN, MAX_KEY
 from poppy.edge.plane.certificates import served
 from poppy.edge.program import Certificate
 from poppy.model.certificates import Uploaded
+from poppy.provider import uploads
 from poppy.provider.edge import acme_renewal
-
-_MOST = 10  #: Certificates of a chain.
-_MOST_NAMES = 1000  #: Of a certificate.
-_RSA = range(2048, 4097)  #: Bits. A handshake with a longer key takes a node too long.
-_CURVES = (ec.SECP256R1, ec.SECP384R1)
-_PEM = serialization.Encoding.PEM
 
 
 def order_id(domain: str) -> str:
@@ -37,92 +25,18 @@ def order_id(domain: str) -> str:
 def checked(domain: str, chain: str, key: str) -> tuple[str, str]:
     """Return a chain and its private key in PEM, as nodes need them.
 
-    Args:
-        chain: the domain's certificate first, each one issued by the next.
-        key: RSA of 2048 to 4096 bits, or EC on P-256 or P-384; not encrypted.
-
     Raises:
-        PermanentError: the message says what is wrong. It has nothing of the key.
+        PermanentError: as :func:`poppy.provider.uploads.checked`.
     """
-    certificates = _chain(chain)
-    leaf, now = certificates[0], now_utc()
-    if leaf.not_valid_after_utc <= now:
-        raise PermanentError(f"The certificate has expired at {leaf.not_valid_after_utc}")
-    if leaf.not_valid_before_utc > now:
-        raise PermanentError(f"The certificate is not valid before {leaf.not_valid_before_utc}")
-    if not _covers(_names(leaf), domain):
-        raise PermanentError(f"The certificate is not for {domain}")
-    for number, (it, issuer) in enumerate(zip(certificates, certificates[1:], strict=False), 1):
-        try:
-            it.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature):
-            raise PermanentError(
-                f"Certificate {number} of the chain is not issued by the next one"
-            ) from None
-    pem = _key(key, leaf)
-    text = "".join(it.public_bytes(_PEM).decode() for it in certificates)
-    if len(text) > MAX_CHAIN or len(pem) > MAX_KEY:
-        raise PermanentError(f"The chain exceeds {MAX_CHAIN} bytes, or the key {MAX_KEY}")
+    found = uploads.checked([domain], chain, key)
+    text = "".join(found.chain)
     try:
-        served("custom", Certificate((domain,), text, pem))
+        served("custom", Certificate((domain,), text, found.key))
     except Refused as exc:
         raise PermanentError(str(exc)) from None
-    return text, pem
+    return text, found.key
 
 
 def described(domain: str, chain: str) -> Uploaded:
     """Return what a tenant sees of a stored certificate."""
-    leaf = acme_renewal.leaf(chain)
-    digest = hashlib.sha256(leaf.public_bytes(serialization.Encoding.DER)).hexdigest()
-    return Uploaded(domain, tuple(_names(leaf)), leaf.not_valid_after_utc, digest)
-
-
-def _chain(text: str) -> Sequence[x509.Certificate]:
-    if len(text) > MAX_CHAIN:
-        raise PermanentError(f"The chain exceeds {MAX_CHAIN} bytes")
-    try:
-        found = x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
-        raise PermanentError("The chain is not a sequence of certificates in PEM") from None
-    if len(found) > _MOST:
-        raise PermanentError(f"The chain has {len(found)} certificates, more than {_MOST}")
-    return found
-
-
-def _names(certificate: x509.Certificate) -> list[str]:
-    """Return the DNS names, which alone count (RFC 9525, section 2)."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError):
-        raise PermanentError("The certificate has no alternative names of its subject") from None
-    names = found.value.get_values_for_type(x509.DNSName)
-    if len(names) > _MOST_NAMES:
-        raise PermanentError(f"The certificate has more than {_MOST_NAMES} names")
-    return [name.lower() for name in names]
-
-
-def _covers(names: Sequence[str], domain: str) -> bool:
-    """Return whether a name matches: a wildcard stands for one label (RFC 9525, section 6.3)."""
-    return domain in names or f"*.{domain.partition('.')[2]}" in names
-
-
-def _key(text: str, leaf: x509.Certificate) -> str:
-    if len(text) > MAX_KEY:
-        raise PermanentError(f"The key exceeds {MAX_KEY} bytes")
-    try:
-        key = serialization.load_pem_private_key(text.encode(), None)
-    except (ValueError, TypeError, ArithmeticError):
-        # Without its cause, which may quote the text.
-        raise PermanentError("The key is not a private key in PEM without a password") from None
-    except Exception:  # noqa: BLE001 - a key of an algorithm that is not supported
-        raise PermanentError("The algorithm of the key is not supported") from None
-    if isinstance(key, rsa.RSAPrivateKey):
-        good = key.key_size in _RSA
-    else:
-        good = isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES)
-    if not good:
-        raise PermanentError("The key must be RSA with 2048 to 4096 bits, or EC on P-256 or P-384")
-    if key.public_key() != leaf.public_key():
-        raise PermanentError("The key is not that of the first certificate of the chain")
-    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return key.private_bytes(_PEM, pkcs8, plain).decode()
+    return uploads.described(domain, acme_renewal.leaf(chain))

@@ -98,6 +98,10 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         "A function can make an origin group": ("test_origins_have_paths_secrets_and_backups",),
         "A connection to an origin takes": ("test_the_double_checks_settings_of_origins",),
         "Origin shields are in 12": ("test_the_double_checks_settings_of_origins",),
+        "CloudFront takes certificates": (
+            "test_a_tenants_certificate_is_deployed_replaced_and_deleted",
+        ),
+        "A distribution has one web ACL": ("test_a_web_acl_comes_and_goes",),
         "A Lambda@Edge function is": (
             "test_only_a_published_version_is_a_function_for_responses",
             "promise:set-cookie",
