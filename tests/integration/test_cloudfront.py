@@ -24,6 +24,7 @@ from poppy.common.errors import (
 )
 from poppy.model.dns_records import Purpose, RecordType
 from poppy.model.document.cors import CORS
+from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.document.waf import WAF
 from poppy.model.operations import Purge
@@ -384,6 +385,35 @@ def test_settings_of_origins_come_and_go(moto: Moto, account: Account) -> None:
 
     (origin,) = account.config(service)["Origins"]["Items"]
     assert (origin["OriginPath"], int(origin["ConnectionTimeout"])) == ("", 10)
+
+
+def test_pages_of_errors_come_and_go(provider: CloudFrontProvider, account: Account) -> None:
+    plain = make_service(spec=make_spec(["www.pages.example.com"]))
+
+    def pages(*statuses: int) -> dict[int, str]:
+        entries = (ErrorPage("e", statuses, "/e"),) if statuses else None
+        service = replace(plain, spec=replace(plain.spec, error_pages=entries))
+        settle(provider, service)
+        found = account.config(plain)["CustomErrorResponses"]["Items"]
+        return {
+            int(it["ErrorCode"]): it["ResponsePagePath"]
+            for it in found
+            if it.get("ResponsePagePath")
+        }
+
+    assert pages(404, 500) == {404: "/e", 500: "/e"}
+    assert pages(404, 500) == {404: "/e", 500: "/e"}
+    assert pages(404) == {404: "/e"}
+    assert pages() == {}
+
+    def add(config: dict[str, Any]) -> None:
+        config["CustomErrorResponses"]["Items"][-1] |= {
+            "ResponsePagePath": "/operator",
+            "ResponseCode": "504",
+        }
+
+    account.change(plain, add)
+    assert list(pages().values()) == ["/operator"]
 
 
 def test_a_web_acl_comes_and_goes(provider: CloudFrontProvider, account: Account) -> None:

@@ -224,7 +224,7 @@ def test_a_tenants_certificate_is_deployed_replaced_and_deleted(
 
 
 def uploaded(account: Account, service: Service) -> list[str]:
-    filters = [{"Key": "poppy-upload", "Values": [service.service_id]}]
+    filters = [{"Key": "poppy-service", "Values": [f"{service.service_id}-upload"]}]
     found = account.tagging.get_resources(TagFilters=filters)["ResourceTagMappingList"]
     return [entry["ResourceARN"] for entry in found]
 

@@ -225,7 +225,7 @@ class CloudFrontPlane(InterpretedPlane):
         pages = {
             entry["ErrorCode"]: entry
             for entry in site.config["CustomErrorResponses"].get("Items", ())
-            if "ResponsePagePath" in entry
+            if entry.get("ResponsePagePath")
         }
         if response.status not in pages:
             return response

@@ -124,7 +124,7 @@ class Certificates:
 
     def of(self, owner: Owner) -> list[Certificate]:
         """Return all certificates of an owner."""
-        found = [self.get(arn) for arn in self._arns(owner)]
+        found = [self.get(arn) for arn in self._arns([owner])]
         return [certificate for certificate in found if certificate is not None]
 
     def get(self, arn: str) -> Certificate | None:
@@ -137,20 +137,24 @@ class Certificates:
             raise
         return _read(answer)
 
-    def remove_others(self, owner: Owner, keep: Collection[str]) -> bool:
-        """Delete the owner's certificates except ``keep``; return whether all others are gone.
+    def remove_others(self, owners: Sequence[Owner], keep: Collection[str]) -> bool:
+        """Delete the owners' certificates except ``keep``; return whether all others are gone.
 
         Certificates that CloudFront still uses stay.
-        """
-        return all([self._delete(arn) for arn in self._arns(owner) if arn not in keep])
 
-    def remove(self, owner: Owner) -> None:
-        """Delete all certificates of an owner.
+        Args:
+            owners: with the same tag.
+            keep: ARNs.
+        """
+        return all([self._delete(arn) for arn in self._arns(owners) if arn not in keep])
+
+    def remove(self, *owners: Owner) -> None:
+        """Delete all certificates of owners with the same tag.
 
         Raises:
             InProgressError: one is still in use.
         """
-        if not self.remove_others(owner, ()):
+        if not self.remove_others(owners, ()):
             raise InProgressError("A certificate is still in use", _RELEASE)
 
     def _request(self, owner: Owner, names: Sequence[str]) -> Certificate:
@@ -172,10 +176,10 @@ class Certificates:
                 return found
         raise RetryableError(f"ACM does not show the new certificate {arn} yet")
 
-    def _arns(self, owner: Owner) -> list[str]:
+    def _arns(self, owners: Sequence[Owner]) -> list[str]:
         pages = self._tagging.pages(
             "get_resources",
-            TagFilters=[{"Key": owner.tag, "Values": [owner.value]}],
+            TagFilters=[{"Key": owners[0].tag, "Values": [owner.value for owner in owners]}],
             ResourceTypeFilters=["acm:certificate"],
         )
         return sorted(

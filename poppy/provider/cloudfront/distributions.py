@@ -2,7 +2,7 @@
 """Find, create, change and delete the distribution of a service."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from oslo_log import log
@@ -10,13 +10,13 @@ from oslo_log import log
 from poppy.common import inspection
 from poppy.common.errors import InProgressError, RetryableError
 from poppy.provider.cloudfront.distribution import Viewer
-from poppy.provider.cloudfront.merging import Config, complete, holds, merge
+from poppy.provider.cloudfront.merging import Config, complete, holds, items, merge
 from poppy.vendors import aws
 
 LOG = log.getLogger(__name__)
 
-#: The end of the comment of a distribution with the web ACL of its document.
-_WAF = " waf"
+#: Marks of what a document adds that an operator may add by hand too: at the end of the comment.
+_WAF, _PAGES = "waf", "pages"
 _ID = re.compile(r"\bE[A-Z0-9]{6,31}\b")
 
 
@@ -101,16 +101,13 @@ class Distributions:
 
         Values that CloudFront normalizes or an operator adds do not count as differences.
         """
-        if "WebACLId" not in config and found.config["Comment"].endswith(_WAF):
-            # The document had one. A web ACL that an operator has attached stays.
-            config = {**config, "WebACLId": ""}
         wanted = _commented(service_id, config)
         changes = [key for key, value in wanted.items() if not _has(found, key, value)]
         if not changes:
             return found
         inspection.differs(f"the distribution differs in {', '.join(changes)}")
         LOG.info("Changing %s of the distribution %s", ", ".join(changes), found.distribution_id)
-        return self._write(found, complete(merge(wanted, found.config)))
+        return self._write(found, complete(merge(wanted, _without_marked(found.config))))
 
     def delete(self, found: Distribution) -> None:
         """Disable a distribution, and delete it once every edge has disabled it.
@@ -144,9 +141,37 @@ class Distributions:
 
 
 def _commented(service_id: str, config: Config) -> Config:
-    """Return a configuration with its comment, which tells a document's web ACL from others."""
-    comment = f"poppy {service_id}"
-    return {**config, "Comment": f"{comment}{_WAF}" if config.get("WebACLId") else comment}
+    """Return a configuration with its comment, which names the marked parts that it has."""
+    marks = [
+        *([_WAF] if config.get("WebACLId") else []),
+        *([_PAGES] if any(map(_has_page, _errors(config))) else []),
+    ]
+    return {**config, "Comment": " ".join(["poppy", service_id, *marks])}
+
+
+def _without_marked(config: Mapping[str, Any]) -> Config:
+    """Return an existing configuration without its marked parts.
+
+    They came from a document, perhaps an earlier one. Others that an operator has added stay.
+    """
+    left, marks = dict(config), config["Comment"].split()[2:]
+    if _WAF in marks:
+        left["WebACLId"] = ""
+    if _PAGES in marks:
+        pages = ("ResponsePagePath", "ResponseCode")
+        left["CustomErrorResponses"] = items(
+            [{k: v for k, v in entry.items() if k not in pages} for entry in _errors(config)]
+        )
+    return left
+
+
+def _errors(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = config["CustomErrorResponses"].get("Items", ())
+    return found
+
+
+def _has_page(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("ResponsePagePath"))
 
 
 def _has(found: Distribution, key: str, value: Any) -> bool:

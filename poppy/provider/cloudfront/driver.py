@@ -40,7 +40,7 @@ from poppy.provider.cloudfront.invalidations import batches
 from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.options import OPTS
 from poppy.provider.cloudfront.statistics import counted
-from poppy.provider.cloudfront.uploads import UPLOAD_TAG, Uploads
+from poppy.provider.cloudfront.uploads import Uploads, uploader
 from poppy.provider.skeleton import ObjectProvider
 from poppy.vendors import aws
 
@@ -213,8 +213,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         used = {certificate.arn, found.viewer.certificate_arn or ""}
         # What is still in use is left for a later call, at the latest for the removal.
         self._functions.remove_others(service.service_id, plan.document.codes)
-        for tag in (SERVICE_TAG, UPLOAD_TAG):
-            self._certificates.remove_others(Owner(tag, service.service_id), used)
+        self._certificates.remove_others(_owners(service), used)
         if not (certificate.is_issued or certificate.is_pending or certificate.is_awaited):
             raise failure(certificate)
         if certificate.arn == self.options.certificate_arn:
@@ -237,8 +236,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         """Delete the functions and certificates of the service."""
         if not self._functions.remove_others(service.service_id, ()):
             raise InProgressError("A function is still in use", self.options.poll_after)
-        for tag in (SERVICE_TAG, UPLOAD_TAG):
-            self._certificates.remove(Owner(tag, service.service_id))
+        self._certificates.remove(*_owners(service))
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Create invalidations, each of which takes about a minute; see :meth:`Provider.purge`.
@@ -387,3 +385,8 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
                     f"{self.name}: certificate_arn is not issued or does not cover {domain.domain}"
                 )
         return self._certificates.ensure(Owner(SERVICE_TAG, service.service_id), names)
+
+
+def _owners(service: Service) -> tuple[Owner, Owner]:
+    """Return the owners of the certificates of a service: requested ones, and the tenant's."""
+    return Owner(SERVICE_TAG, service.service_id), uploader(service.service_id)

@@ -37,15 +37,16 @@ def responses(caching: Sequence[Caching], pages: Sequence[ErrorPage]) -> list[Co
         {
             "ErrorCode": code,
             "ErrorCachingMinTTL": ttls.get(code, _DEFAULT),
-            **(
-                {"ResponsePagePath": paths[code], "ResponseCode": str(code)}
-                if code in paths
-                else {}
-            ),
+            # Without pages in the document, those that an operator has added stay.
+            **(_page(code, paths.get(code)) if paths else {}),
         }
         for code in _CODES
         if code in ttls or code in paths
     ]
+
+
+def _page(code: int, path: str | None) -> Config:
+    return {"ResponsePagePath": path or "", "ResponseCode": str(code) if path else ""}
 
 
 def _ttls(caching: Sequence[Caching]) -> dict[int, int]:

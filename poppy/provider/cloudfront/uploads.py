@@ -16,10 +16,9 @@ from cryptography import x509
 from poppy.common.errors import PermanentError
 from poppy.model.certificates import Uploaded
 from poppy.provider import uploads
+from poppy.provider.cloudfront.certificates import SERVICE_TAG, Owner
 from poppy.vendors import aws
 
-#: The tag with the service of an imported certificate.
-UPLOAD_TAG = "poppy-upload"
 _TIME_TAG = "poppy-upload-time"
 _DROPPED_TAG = "poppy-upload-dropped"
 
@@ -30,6 +29,11 @@ _KINDS = {
     "RSA 3072": "RSA_3072",
     "EC secp256r1": "EC_prime256v1",
 }
+
+
+def uploader(service_id: str) -> Owner:
+    """Return the owner of the imported certificates of a service."""
+    return Owner(SERVICE_TAG, f"{service_id}-upload")
 
 
 class Held(NamedTuple):
@@ -65,7 +69,8 @@ class Uploads:
                 f"{found.kind}"
             )
         leaf, *others = found.chain
-        tags = {UPLOAD_TAG: service_id, _TIME_TAG: f"{time.time():.6f}"}
+        owner = uploader(service_id)
+        tags = {owner.tag: owner.value, _TIME_TAG: f"{time.time():.6f}"}
         self._acm.call(
             "import_certificate",
             Certificate=leaf.encode(),
@@ -103,6 +108,7 @@ class Uploads:
         return _DROPPED_TAG in self._tags(arn)
 
     def _of(self, service_id: str, names: Collection[str]) -> Iterator[Held]:
+        owner = uploader(service_id)
         # Without key types, ACM lists only certificates with RSA up to 2048 bits.
         includes = {"keyTypes": list(_KINDS.values())}
         for page in self._acm.pages("list_certificates", Includes=includes):
@@ -110,7 +116,7 @@ class Uploads:
                 if entry.get("Type") != "IMPORTED" or not _may_cover(entry, names):
                     continue
                 tags = self._tags(entry["CertificateArn"])
-                if tags.get(UPLOAD_TAG) == service_id:
+                if tags.get(owner.tag) == owner.value:
                     yield Held(entry["CertificateArn"], tags[_TIME_TAG], _DROPPED_TAG in tags)
 
     def _tags(self, arn: str) -> dict[str, str]:

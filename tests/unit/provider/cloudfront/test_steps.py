@@ -237,7 +237,7 @@ def test_errors_have_their_ttls_and_pages() -> None:
         404: 10,
         500: 30,
     }
-    assert [it for it in made if "ResponsePagePath" in it] == [
+    assert [it for it in made if it["ResponsePagePath"]] == [
         {
             "ErrorCode": code,
             "ErrorCachingMinTTL": ttl,
