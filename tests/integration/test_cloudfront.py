@@ -62,6 +62,8 @@ from tests.real.node import run_function
 
 pytestmark = pytest.mark.real
 
+_ACL = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/shop/5e0c93d1"
+
 
 class TestContract(ProviderContract):
     @pytest.fixture
@@ -160,7 +162,7 @@ def test_settings_added_by_the_operator_are_kept(
     known = known_from(settle(provider, service))
 
     def add(config: dict[str, Any]) -> None:
-        config |= {"WebACLId": "arn:aws:wafv2:acl", "HttpVersion": "http2"}
+        config |= {"WebACLId": _ACL, "HttpVersion": "http2"}
         shield = {"Enabled": True, "OriginShieldRegion": "eu-west-1"}
         config["Origins"]["Items"][0]["OriginShield"] = shield
         config["DefaultCacheBehavior"]["SmoothStreaming"] = True
@@ -170,7 +172,7 @@ def test_settings_added_by_the_operator_are_kept(
     settle(provider, with_caching(service, 5), known)
 
     made = account.config(service)
-    assert made["WebACLId"] == "arn:aws:wafv2:acl"
+    assert made["WebACLId"] == _ACL
     assert made["Origins"]["Items"][0]["OriginShield"]["Enabled"] is True
     assert made["DefaultCacheBehavior"]["SmoothStreaming"] is True
     assert made["DefaultCacheBehavior"]["DefaultTTL"] == 5
@@ -248,7 +250,7 @@ def test_settings_added_by_the_operator_are_no_difference(
     known = known_from(settle(provider, service))
 
     def add(config: dict[str, Any]) -> None:
-        config["WebACLId"] = "arn:aws:wafv2:acl"
+        config["WebACLId"] = _ACL
         config["Origins"]["Items"][0]["ConnectionAttempts"] = 1
         config["DefaultCacheBehavior"]["SmoothStreaming"] = True
 
@@ -259,7 +261,7 @@ def test_settings_added_by_the_operator_are_no_difference(
     provider.ensure(service, known)
 
     assert not [call for call in proxy.calls if call.startswith("PUT ")]
-    assert account.config(service)["WebACLId"] == "arn:aws:wafv2:acl"
+    assert account.config(service)["WebACLId"] == _ACL
 
 
 def test_distribution_of_an_earlier_version_is_found(
@@ -417,7 +419,7 @@ def test_pages_of_errors_come_and_go(provider: CloudFrontProvider, account: Acco
 
 
 def test_a_web_acl_comes_and_goes(provider: CloudFrontProvider, account: Account) -> None:
-    acl = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/shop/5e0c93d1"
+    acl = _ACL
     plain = make_service(spec=make_spec(["www.waf.example.com"]))
     service = replace(plain, spec=replace(plain.spec, waf=WAF(acl)))
     known = known_from(settle(provider, service))
