@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from poppy.common.clock import now_utc
 from poppy.common.errors import PermanentError
-from poppy.edge.program import MAX_CHAIN, MAX_KEY
+from poppy.edge.pem import MAX_CHAIN, MAX_KEY
 from poppy.model.certificates import Uploaded
 
 _MOST = 10  #: Certificates of a chain.

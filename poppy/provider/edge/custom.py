@@ -9,8 +9,7 @@ import hashlib
 
 from poppy.common.errors import PermanentError
 from poppy.edge.errors import Refused
-from poppy.edge.pem import MAX_CHAIN, MAX_KEY
-from poppy.edge.plane.certificates import served
+from poppy.edge.plane.certificates import check, served
 from poppy.edge.program import Certificate
 from poppy.model.certificates import Uploaded
 from poppy.provider import uploads
@@ -31,7 +30,7 @@ def checked(domain: str, chain: str, key: str) -> tuple[str, str]:
     found = uploads.checked([domain], chain, key)
     text = "".join(found.chain)
     try:
-        served("custom", Certificate((domain,), text, found.key))
+        check(served("custom", Certificate((domain,), text, found.key)))
     except Refused as exc:
         raise PermanentError(str(exc)) from None
     return text, found.key
