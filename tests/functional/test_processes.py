@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What needs a Python of its own: imports, global state, and what processes share."""
 
-import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,30 +9,38 @@ from pathlib import Path
 import pytest
 
 from poppy.common import sql
+from poppy.testing.builders import make_flavor
+from tests.forks import forked, sync_at_once
 from tests.unit.provider.test_mock import make_provider
 from tests.unit.storage.conftest import make_storage
 
-FORK = multiprocessing.get_context("fork")
 _IMPORTED = "import sys, poppy.cmd.edge; print(*{it.partition('.')[0] for it in sys.modules})"
 
 
 def test_several_processes_can_sync_an_empty_database_concurrently(tmp_path):
     url = f"sqlite:///{tmp_path}/new.sqlite3"
-    start = FORK.Barrier(4)
+    sync_at_once(lambda: make_storage(url))
 
-    def sync():
-        storage = make_storage(url)
-        start.wait(timeout=10)
-        storage.sync()
-        storage.check()
+
+def test_a_forked_child_opens_its_own_connection(tmp_path, monkeypatch):
+    storage = make_storage(f"sqlite:///{tmp_path}/poppy.sqlite3")
+    storage.sync()
+    storage.flavors.create(make_flavor())
+    made, make_engine = [], sql.make_engine
+    monkeypatch.setattr(
+        sql, "make_engine", lambda *a, **k: made.append(os.getpid()) or make_engine(*a, **k)
+    )
+
+    def read():
+        assert storage.flavors.list() == [make_flavor()]
         storage.close()
+        assert made == [os.getpid()]
 
-    processes = [FORK.Process(target=sync) for _ in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=30)
-    assert [process.exitcode for process in processes] == [0] * 4
+    with forked(read):
+        pass
+    assert storage.flavors.list() == [make_flavor()]
+    assert made == []
+    storage.close()
 
 
 def test_a_start_does_not_import_alembic(tmp_path):

@@ -2,7 +2,6 @@
 """Tests of the SQL storage driver that run on each kind of database server."""
 
 import contextlib
-import multiprocessing
 
 import alembic.autogenerate
 import alembic.migration
@@ -14,9 +13,8 @@ from poppy.storage.sqlalchemy import schema
 from poppy.testing.builders import make_flavor, make_operation, make_service
 from poppy.testing.storage import EdgeContract, StorageContract
 from poppy.testing.storage.case import add, create, each, failures, race
+from tests.forks import read_at_once, sync_at_once
 from tests.unit.storage.conftest import make_storage
-
-FORK = multiprocessing.get_context("fork")
 
 
 @contextlib.contextmanager
@@ -80,22 +78,7 @@ class ServerTests:
         raise NotImplementedError
 
     def test_concurrent_syncs_of_an_empty_database(self, new_database):
-        start = FORK.Barrier(4)
-
-        def sync():
-            storage = make_storage(new_database)
-            storage.is_alive()
-            start.wait(timeout=10)
-            storage.sync()
-            storage.check()
-            storage.close()
-
-        processes = [FORK.Process(target=sync) for _ in range(4)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(timeout=30)
-        assert [process.exitcode for process in processes] == [0] * 4
+        sync_at_once(lambda: make_storage(new_database))
 
     def test_check_without_tables_names_the_command_to_run(self, new_database):
         storage = make_storage(new_database)
@@ -126,19 +109,7 @@ class ServerTests:
         storage.close()
 
     def test_parent_and_forked_child_can_read_at_once(self, storage):
-        storage.flavors.create(make_flavor())
-        storage.flavors.list()
-
-        def read():
-            for _ in range(50):
-                assert storage.flavors.list() == [make_flavor()]
-
-        child = FORK.Process(target=read)
-        child.start()
-        read()
-        child.join(timeout=30)
-        assert child.exitcode == 0
-        read()
+        read_at_once(storage)
 
     @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
     def test_limit_holds_under_any_default_isolation_level(self, url, level):

@@ -3,7 +3,6 @@
 
 import contextlib
 import datetime
-import multiprocessing
 import socket
 import time
 import uuid
@@ -50,12 +49,12 @@ from poppy.testing.storage.case import (
     remove,
     submit,
 )
+from tests.forks import read_at_once, sync_at_once
 from tests.real.cassandra import Cassandra, make_volatile, truncate
 from tests.real.fixtures import cassandra, keyspace  # noqa: F401  fixtures
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
-FORK = multiprocessing.get_context("fork")
 DEPLOYED = {"mock": ProviderDetail(ProviderStatus.DEPLOYED, "id-1")}
 TABLES = [
     *("services", "services_by_project", "services_archive", "domains", "places"),
@@ -153,21 +152,7 @@ class TestSchema:
             empty.check()
 
     def test_concurrent_syncs_of_an_empty_cluster(self, cassandra, empty):  # noqa: F811
-        start = FORK.Barrier(3)
-
-        def sync():
-            driver = make_storage(cassandra, keyspace=empty.options.keyspace)
-            start.wait(timeout=60)
-            driver.sync()
-            driver.check()
-            driver.close()
-
-        processes = [FORK.Process(target=sync) for _ in range(3)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(timeout=300)
-        assert [process.exitcode for process in processes] == [0] * 3
+        sync_at_once(lambda: make_storage(cassandra, keyspace=empty.options.keyspace), count=3)
         empty.sync()
         empty.check()
 
@@ -960,18 +945,7 @@ class TestCassandra:
         assert len(stocked.services.list(PROJECT_ID, None, 10)) == 8
 
     def test_parent_and_forked_child_can_read_at_once(self, storage):
-        storage.flavors.create(make_flavor())
-
-        def read():
-            for _ in range(50):
-                assert storage.flavors.list() == [make_flavor()]
-
-        child = FORK.Process(target=read)
-        child.start()
-        read()
-        child.join(timeout=30)
-        assert child.exitcode == 0
-        read()
+        read_at_once(storage)
 
     def test_purge_submitted_during_a_run_is_stored(self, stocked, connect):
         service = add(stocked)

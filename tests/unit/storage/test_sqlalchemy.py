@@ -3,7 +3,6 @@
 
 import datetime
 import logging
-import multiprocessing
 import os
 import sqlite3
 import sys
@@ -24,7 +23,6 @@ from poppy.testing.storage import EdgeContract, StorageContract
 from tests.unit.storage.conftest import make_storage
 
 HOUR = datetime.timedelta(hours=1)
-FORK = multiprocessing.get_context("fork")
 
 
 class TestContract(StorageContract, EdgeContract):
@@ -220,31 +218,6 @@ class TestTransactions:
     def test_invalid_statement_is_not_an_outage(self, database):
         with pytest.raises(sa.exc.StatementError, match="TypeError"), database.read() as conn:
             conn.execute(sa.select(schema.OPERATIONS.c.updated_at == NOW.replace(tzinfo=None)))
-
-    def test_forked_child_opens_its_own_connection(self, storage, monkeypatch):
-        storage.flavors.create(make_flavor())
-        made, make_engine = [], sql.make_engine
-        monkeypatch.setattr(
-            sql, "make_engine", lambda *a, **k: made.append(os.getpid()) or make_engine(*a, **k)
-        )
-        receiver, sender = FORK.Pipe(duplex=False)
-
-        def child():
-            flavors = storage.flavors.list()
-            storage.close()
-            sender.send((os.getpid(), made, flavors))
-
-        process = FORK.Process(target=child)
-        process.start()
-        assert receiver.poll(10)
-        pid, made_there, flavors = receiver.recv()
-        process.join(timeout=10)
-        receiver.close()
-        sender.close()
-        assert made_there == [pid]
-        assert flavors == [make_flavor()]
-        assert storage.flavors.list() == [make_flavor()]
-        assert made == []
 
 
 def assert_unavailable(storage):
