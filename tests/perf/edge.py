@@ -80,7 +80,7 @@ def run(effort: Effort) -> list[Result]:
         authority = Authority(directory)
         origin = stack.enter_context(Origin())
         origin.padding = 1024
-        node = stack.enter_context(EdgeNode(allowed_origins=["127.0.0.0/8"]))
+        node = stack.enter_context(EdgeNode(optimized=True, allowed_origins=["127.0.0.0/8"]))
         site = stack.enter_context(_Site(origin, authority))
         programs = [_program(origin, authority, number) for number in range(SERVICES)]
         rules = replace(

@@ -23,6 +23,7 @@ from poppy.edge.state import State
 from tests.real import unavailable
 from tests.real.nameserver import free_port
 from tests.real.process import descendants
+from tests.real.varnish import COMPILE
 
 _START_TIMEOUT = 30.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -43,10 +44,12 @@ class EdgeNode:
         plane: the running processes as the agent sees them.
     """
 
-    def __init__(self, **overrides: Any) -> None:
+    def __init__(self, *, optimized: bool = False, **overrides: Any) -> None:
         """Prepare without starting.
 
         Args:
+            optimized: let Varnish optimize its code, as a real node does. A start then takes twice
+                the CPU time.
             **overrides: options of the group ``[edge]``.
         """
         for program in ("haproxy", "varnishd", "gcc"):
@@ -78,6 +81,7 @@ class EdgeNode:
         self.state = State(self.settings.state_directory / "state")
         self.state.create()
         self.plane = Plane(self.settings)
+        self._varnish = [] if optimized else ["-p", f"cc_command={COMPILE}"]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -122,7 +126,7 @@ class EdgeNode:
         """
         commands: dict[str, Callable[[options.Settings], Sequence[str]]] = {
             "haproxy": haproxy_command,
-            "varnish": varnish_command,
+            "varnish": lambda settings: [*varnish_command(settings), *self._varnish],
         }
         log = self.directory / f"{name}.log"
         with log.open("ab") as output:

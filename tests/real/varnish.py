@@ -15,8 +15,8 @@ from typing import Any, Self
 from tests.real import unavailable
 from tests.real.nameserver import free_port
 
-# Without optimization, tests with many VCLs are three times as fast.
-_COMPILE = "exec gcc -O0 -fpic -shared -w -o %o %s"
+#: Varnish's ``cc_command`` without optimization: tests with many VCLs are three times as fast.
+COMPILE = "exec gcc -O0 -fpic -shared -w -o %o %s"
 _START_TIMEOUT = 20.0
 _STOP_TIMEOUT = 10.0
 
@@ -39,7 +39,7 @@ class Varnish:
             cache: the size of the cache.
             **parameters: of varnishd.
         """
-        self.parameters = {"cc_command": _COMPILE, **parameters}
+        self.parameters = {"cc_command": COMPILE, **parameters}
         self.http = ("127.0.0.1", free_port())
         self._management = f"127.0.0.1:{free_port()}"
         self._directory: Path | None = None
