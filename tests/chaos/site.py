@@ -97,8 +97,7 @@ class Site:
                 self._directory, self._configuration(), plugin.install(self._directory)
             )
             stack.enter_context(self.installation.session)
-            synced = self.installation.manage("db", "sync")
-            assert synced.returncode == 0, synced.stderr
+            self.installation.sync()
             self._daemons = stack.enter_context(contextlib.ExitStack())
             self.start_server()
             self.installation.create_flavor(checker.PROVIDER)

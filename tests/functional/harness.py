@@ -16,6 +16,7 @@ from poppy.dns.base import DNSDriver, difference
 from poppy.model.operations import State
 from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Sighting
 from poppy.testing.builders import make_flavor
+from tests import databases
 
 PROJECT = "project-1"
 
@@ -181,7 +182,8 @@ class Harness:
             "retry_ceiling": 0.1,
             "max_failures": 4,
         }
-        database = {"connection": f"sqlite:///{directory}/poppy.sqlite3"}
+        file = databases.create(directory / "poppy.sqlite3")
+        database = {"connection": f"sqlite:///{file}"}
         sections = {
             "drivers:storage:sqlalchemy": database,
             "drivers:distributed_task:taskflow": {**quick, **options},

@@ -10,9 +10,9 @@ import pytest
 
 from poppy.common import sql
 from poppy.testing.builders import make_flavor
+from tests.databases import make_storage
 from tests.forks import forked, sync_at_once
 from tests.unit.provider.test_mock import make_provider
-from tests.unit.storage.conftest import make_storage
 
 _IMPORTED = "import sys, poppy.cmd.edge; print(*{it.partition('.')[0] for it in sys.modules})"
 
@@ -48,8 +48,10 @@ def test_a_start_does_not_import_alembic(tmp_path):
     make_storage(url).sync()
     code = (
         "import sys\n"
-        "from tests.unit.storage.conftest import make_storage\n"
-        f"make_storage({url!r}).check()\n"
+        "from tests.databases import make_storage\n"
+        f"storage = make_storage({url!r})\n"
+        "storage.check()\n"
+        "storage.sync()\n"
         "assert 'alembic' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

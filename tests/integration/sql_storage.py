@@ -13,8 +13,8 @@ from poppy.storage.sqlalchemy import schema
 from poppy.testing.builders import make_flavor, make_operation, make_service
 from poppy.testing.storage import EdgeContract, StorageContract
 from poppy.testing.storage.case import add, create, each, failures, race
+from tests.databases import make_storage
 from tests.forks import read_at_once, sync_at_once
-from tests.unit.storage.conftest import make_storage
 
 
 @contextlib.contextmanager

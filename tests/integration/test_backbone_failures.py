@@ -46,7 +46,7 @@ def installation(tmp_path, cassandra, zookeeper):
         "DEFAULT": {"debug": True},
     }
     made = Installation(tmp_path, options)
-    assert made.manage("db", "sync").returncode == 0
+    made.sync()
     with made.session:
         yield made
 

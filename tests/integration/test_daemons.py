@@ -20,7 +20,7 @@ from tests.real.poppy import PROJECT, Installation, kill, wait
 @pytest.fixture
 def installation(tmp_path):
     made = Installation(tmp_path)
-    assert made.manage("db", "sync").returncode == 0
+    made.sync()
     yield made
     made.session.close()
 
@@ -48,7 +48,7 @@ def test_server_and_worker_processes_share_a_database(installation):
 @pytest.mark.parametrize("moment", ["before the call has an effect", "after it"])
 def test_service_is_created_once_though_its_worker_is_killed(tmp_path, moment):
     installation = Installation(tmp_path, {"drivers:provider:mock": {"latency": 3}})
-    installation.manage("db", "sync")
+    installation.sync()
     with installation.daemon("poppy-server"):
         installation.wait_until_up()
         installation.create_flavor()
@@ -126,7 +126,7 @@ def test_files_of_the_daemons_are_not_world_accessible(tmp_path):
 
 def test_service_is_synced_to_disk_before_it_is_accepted(tmp_path):
     installation = Installation(tmp_path, environment=_syncs_noted(tmp_path))
-    assert installation.manage("db", "sync").returncode == 0
+    installation.sync()
     with installation.daemon("poppy-server"):
         installation.wait_until_up()
         installation.create_flavor()
@@ -208,7 +208,7 @@ def _children(pid):
 )
 def test_invalid_configuration_stops_the_start_with_a_clear_error(tmp_path, options, message):
     good = Installation(tmp_path)
-    good.manage("db", "sync")
+    good.sync()
     bad = Installation(tmp_path, options)
     with bad.daemon("poppy-server") as server:
         output, _ = server.communicate(timeout=20)

@@ -23,10 +23,10 @@ from poppy.provider.edge.acme_options import Authority, Limits
 from poppy.provider.edge.acme_records import StoredRecords, due
 from poppy.testing.edge import Request
 from poppy.testing.edge.wire import exchange
+from tests.databases import make_storage
 from tests.real.edge_node import EdgeNode
 from tests.real.origin import Origin
 from tests.real.pebble import Pebble, Published
-from tests.unit.storage.conftest import make_storage
 
 pytestmark = pytest.mark.real
 

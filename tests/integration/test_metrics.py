@@ -36,7 +36,7 @@ class Site:
                 **options,
             },
         )
-        assert self.installation.manage("db", "sync").returncode == 0
+        self.installation.sync()
 
     def scrape(self, daemon):
         """Return all values by sample name and labels."""
@@ -215,7 +215,7 @@ def test_failures_are_counted(tmp_path):
 
 def test_metrics_are_off_by_default(tmp_path):
     installation = Installation(tmp_path)
-    installation.manage("db", "sync")
+    installation.sync()
     with installation.daemon("poppy-server"):
         installation.wait_until_up()
         assert not (tmp_path / "metrics").exists()

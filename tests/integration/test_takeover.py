@@ -104,7 +104,7 @@ def site(tmp_path, board):
         TASKFLOW: {**board.options, "shutdown_grace": 1},
     }
     installation = Installation(tmp_path, options)
-    assert installation.manage("db", "sync").returncode == 0
+    installation.sync()
     with contextlib.ExitStack() as stack:
         stack.enter_context(installation.session)
         boot = Bootstrap(config.load([], files=[str(installation.config)]))

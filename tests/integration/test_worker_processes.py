@@ -24,7 +24,7 @@ def install(tmp_path):
         def install(options, provider="mock"):
             made = Installation(tmp_path, options)
             stack.callback(made.session.close)
-            assert made.manage("db", "sync").returncode == 0
+            made.sync()
             stack.enter_context(made.daemon("poppy-server"))
             made.wait_until_up()
             made.create_flavor(provider)

@@ -29,7 +29,7 @@ SERVERS = {
 @pytest.fixture
 def installation(tmp_path):
     made = Installation(tmp_path)
-    assert made.manage("db", "sync").returncode == 0
+    made.sync()
     yield made
     made.session.close()
 

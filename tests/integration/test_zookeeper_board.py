@@ -345,7 +345,7 @@ def test_killed_worker_is_replaced_within_the_session_timeout(tmp_path, zookeepe
         "drivers:provider:mock": {"latency": 2},
     }
     installation = Installation(tmp_path, options)
-    installation.manage("db", "sync")
+    installation.sync()
     with installation.session, installation.daemon("poppy-server"):
         installation.wait_until_up()
         installation.create_flavor()

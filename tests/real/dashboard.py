@@ -69,8 +69,7 @@ class Scene:
             self._options["drivers:provider:fastly"]["api_url"] = self.fastly.url
             self.poppy = Installation(self._directory, self._options)
             self.url = f"{self.poppy.base}/dashboard"
-            made = self.poppy.manage("db", "sync")
-            assert made.returncode == 0, made.stderr
+            self.poppy.sync()
             with self.poppy.daemon("poppy-server"), self.poppy.daemon("poppy-worker"):
                 self.poppy.wait_until_up()
                 for flavor, provider in (("standard", "mock"), ("premium", "fastly")):

@@ -15,6 +15,8 @@ from typing import Any
 
 import requests
 
+from tests import databases
+
 PROJECT = "project-1"
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -73,6 +75,8 @@ class Installation:
         }
         for group, values in (options or {}).items():
             groups.setdefault(group, {}).update(values)
+        servers = "drivers:storage:sqlalchemy" in groups or "storage" in groups.get("drivers", {})
+        self._embedded = not servers
         self.config = directory / "poppy.conf"
         self.config.write_text(
             "".join(
@@ -99,6 +103,18 @@ class Installation:
             timeout=60,
             env=self._environment,
         )
+
+    def sync(self) -> None:
+        """Create the schema, for SQLite without a process.
+
+        Raises:
+            AssertionError: it failed; the message has the output.
+        """
+        if self._embedded:
+            databases.create(self.directory / "poppy.sqlite3")
+        else:
+            done = self.manage("db", "sync")
+            assert done.returncode == 0, done.stderr
 
     @contextlib.contextmanager
     def daemon(self, program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:

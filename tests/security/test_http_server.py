@@ -73,7 +73,7 @@ def server(tmp_path_factory):
     """A server with one process."""
     directory = tmp_path_factory.mktemp("server")
     installation = Installation(directory, {"drivers:transport:pecan": {"request_timeout": 2}})
-    assert installation.manage("db", "sync").returncode == 0
+    installation.sync()
     with installation.daemon("poppy-server"):
         installation.wait_until_up()
         yield installation

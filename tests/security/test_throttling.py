@@ -31,7 +31,7 @@ class Site:
 
     def __init__(self, directory: Any, groups: dict[str, dict[str, Any]]) -> None:
         self.poppy = Installation(directory, groups)
-        assert self.poppy.manage("db", "sync").returncode == 0
+        self.poppy.sync()
 
     def flavor(self, name: str, provider: str) -> None:
         links = [{"href": "http://www.example.com", "rel": "provider_url"}]

@@ -59,21 +59,26 @@ def version(database: Database) -> SchemaVersion:
 
 
 def _upgrade(conn: sa.Connection) -> None:
-    # Imported here because it takes longer than the rest of a daemon's start.
-    import alembic.command
-    import alembic.config
-
     _lock(conn)
     try:
         revision = _revision(conn)
         if revision is not None:
             _refuse_newer(revision)
-        config = alembic.config.Config()
-        config.set_main_option("script_location", f"{__package__}:migrations")
-        config.attributes["connection"] = conn
-        alembic.command.upgrade(config, "head")
+        if revision != schema.HEAD:
+            _migrate(conn)
     finally:
         _unlock(conn)
+
+
+def _migrate(conn: sa.Connection) -> None:
+    # Imported here because it takes longer than the rest of a daemon's start.
+    import alembic.command
+    import alembic.config
+
+    config = alembic.config.Config()
+    config.set_main_option("script_location", f"{__package__}:migrations")
+    config.attributes["connection"] = conn
+    alembic.command.upgrade(config, "head")
 
 
 def _lock(conn: sa.Connection) -> None:

@@ -16,7 +16,7 @@ from poppy.model.edge import Node, Report
 from poppy.model.pools import NameState, Published
 from poppy.storage.pools import PoolStore
 from poppy.testing.builders import NOW, after
-from tests.unit.storage.conftest import path, storage, synced_file  # noqa: F401  fixtures
+from tests.unit.storage.conftest import path, storage  # noqa: F401  fixtures
 
 
 def test_file_of_a_process_that_starts_does_not_break_a_scrape(tmp_path):

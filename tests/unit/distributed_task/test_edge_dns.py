@@ -22,7 +22,7 @@ from poppy.provider.edge.driver import EdgeProvider
 from poppy.storage.pools import PoolStore
 from poppy.testing.builders import NOW
 from tests.unit.dns.making import make_driver
-from tests.unit.storage.conftest import path, storage, synced_file  # noqa: F401  fixtures
+from tests.unit.storage.conftest import path, storage  # noqa: F401  fixtures
 
 KEEPING = NameKeeping("edge.example.net", 30, 2.0, 12.0, 100)
 

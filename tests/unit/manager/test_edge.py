@@ -8,7 +8,7 @@ import pytest
 from poppy.common import errors
 from poppy.manager import caching, edge
 from poppy.manager.edge import EdgeManager
-from tests.unit.storage.conftest import path, storage, synced_file  # noqa: F401  fixtures
+from tests.unit.storage.conftest import path, storage  # noqa: F401  fixtures
 
 
 class Clock:

@@ -1,41 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQLite stores for the tests of the SQL driver."""
 
-import shutil
 import sqlite3
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from poppy.common import config
-from poppy.storage.sqlalchemy.driver import SQLAlchemyStorage
-
-
-def make_storage(url, sqlite_synchronous=None):
-    conf = config.new()
-    conf([], project="poppy", default_config_files=[])
-    group = "drivers:storage:sqlalchemy"
-    conf.register_opts(SQLAlchemyStorage.OPTS, group=group)
-    conf.set_override("connection", url, group=group)
-    if sqlite_synchronous is not None:
-        conf.set_override("sqlite_synchronous", sqlite_synchronous, group=group)
-    return SQLAlchemyStorage(conf, "sqlalchemy")
-
-
-@pytest.fixture(scope="session")
-def synced_file(tmp_path_factory):
-    """A file with the schema, created once because a copy is faster than a migration."""
-    path = tmp_path_factory.mktemp("storage") / "template.sqlite3"
-    storage = make_storage(f"sqlite:///{path}")
-    storage.sync()
-    storage.close()
-    return path
+from tests import databases
+from tests.databases import make_storage
 
 
 @pytest.fixture
-def path(tmp_path, synced_file):
-    return shutil.copy(synced_file, tmp_path / "poppy.sqlite3")
+def path(tmp_path):
+    return databases.create(tmp_path / "poppy.sqlite3")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from poppy.storage.sqlalchemy.database import Database
 from poppy.storage.sqlalchemy.driver import SQLAlchemyStorage
 from poppy.testing.builders import NOW, make_flavor
 from poppy.testing.storage import EdgeContract, StorageContract
-from tests.unit.storage.conftest import make_storage
+from tests.databases import make_storage
 
 HOUR = datetime.timedelta(hours=1)
 
