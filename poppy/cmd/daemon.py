@@ -109,6 +109,7 @@ def add_server(manager: cotyledon.ServiceManager, bootstrap: Bootstrap) -> None:
 
 def add_worker(manager: cotyledon.ServiceManager, bootstrap: Bootstrap) -> None:
     """Register the worker processes."""
+    bootstrap.distributed_task.preload()
     manager.add(Worker, workers=bootstrap.distributed_task.workers, args=(bootstrap,))
 
 

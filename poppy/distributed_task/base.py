@@ -70,6 +70,12 @@ class DistributedTask(Driver, abc.ABC):
             Unavailable: the number is unknown at present.
         """
 
+    def preload(self) -> None:
+        """Import the modules that only workers need.
+
+        The worker daemon calls this before it forks, so that its processes share the memory.
+        """
+
     @abc.abstractmethod
     def worker(
         self, storage: Storage, providers: Mapping[str, Provider], dns: DNSDriver

@@ -38,7 +38,6 @@ from poppy.distributed_task.run import Dependencies
 from poppy.distributed_task.run_record import SIGNS
 from poppy.distributed_task.tasks import gate_of
 from poppy.distributed_task.throttling import BreakerCache, Throttles
-from poppy.distributed_task.worker import OperationConductor, TaskFlowWorker
 from poppy.distributed_task.worker_stats import WorkerStats
 from poppy.dns.base import DNSDriver
 from poppy.model import ids, membership
@@ -139,10 +138,16 @@ class TaskFlowDriver(DistributedTask):
         except taskflow.exceptions.TaskFlowException as exc:
             raise errors.Unavailable(f"The job board does not answer: {exc}") from exc
 
+    def preload(self) -> None:
+        """Import TaskFlow's engines. Other programs do without, for a quicker start."""
+        import poppy.distributed_task.worker  # noqa: F401
+
     def worker(
         self, storage: Storage, providers: Mapping[str, Provider], dns: DNSDriver
     ) -> Worker:
         """Return a conductor with a board of its own, and its helpers."""
+        from poppy.distributed_task.worker import OperationConductor, TaskFlowWorker
+
         options = self.options
         board = boards.make_board(f"{socket.gethostname()}:{os.getpid()}", self.conf, self.options)
         post = functools.partial(job_source.post, board)

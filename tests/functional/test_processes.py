@@ -43,7 +43,7 @@ def test_a_forked_child_opens_its_own_connection(tmp_path, monkeypatch):
     storage.close()
 
 
-def test_a_start_does_not_import_alembic(tmp_path):
+def test_a_start_imports_neither_migrations_nor_engines(tmp_path):
     url = f"sqlite:///{tmp_path}/poppy.sqlite3"
     make_storage(url).sync()
     code = (
@@ -52,7 +52,10 @@ def test_a_start_does_not_import_alembic(tmp_path):
         f"storage = make_storage({url!r})\n"
         "storage.check()\n"
         "storage.sync()\n"
-        "assert 'alembic' not in sys.modules"
+        "import poppy.cmd.manage, poppy.cmd.server, poppy.distributed_task.driver\n"
+        "assert not {'alembic', 'networkx', 'taskflow.engines'} & set(sys.modules)\n"
+        "poppy.distributed_task.driver.TaskFlowDriver.preload(None)\n"
+        "assert 'taskflow.engines' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -3,11 +3,13 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import taskflow.exceptions
 from taskflow.jobs.base import JobPriority
 
+from poppy.cmd import daemon
 from poppy.common import config, errors
 from poppy.distributed_task.board import boards
 from poppy.distributed_task.driver import TaskFlowDriver
@@ -51,6 +53,14 @@ def poster(driver, monkeypatch):
     made = Poster()
     monkeypatch.setattr(driver, "_poster", lambda: made)
     return made
+
+
+def test_workers_are_forked_with_their_modules(driver, monkeypatch):
+    order = []
+    monkeypatch.setattr(driver, "preload", lambda: order.append("preload"))
+    manager = SimpleNamespace(add=lambda *_args, **_options: order.append("fork"))
+    daemon.add_worker(manager, SimpleNamespace(distributed_task=driver))
+    assert order == ["preload", "fork"]
 
 
 def test_a_burst_costs_few_counts_and_does_not_overfill(driver, poster):
