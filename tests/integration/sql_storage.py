@@ -16,6 +16,12 @@ from poppy.testing.storage.case import add, create, each, failures, race
 from tests.databases import make_storage
 from tests.forks import read_at_once, sync_at_once
 
+TABLES = schema.METADATA.sorted_tables
+#: The names of the tables with rows.
+FILLED = sa.union_all(
+    *(sa.select(sa.literal(it.name)).where(sa.exists(sa.select(it))) for it in TABLES)
+)
+
 
 @contextlib.contextmanager
 def synced(server):
@@ -29,6 +35,18 @@ def synced(server):
         storage.close()
         yield server
         server.admin.dispose()
+
+
+@pytest.fixture
+def url(server):
+    """The URL of the database, which is emptied first."""
+    # Most tables are empty, and TRUNCATE creates new files.
+    with server.admin.connect() as conn:
+        names = set(conn.scalars(FILLED))
+        for table in reversed(TABLES):
+            if table.name in names:
+                conn.execute(table.delete())
+    return server.url
 
 
 @pytest.fixture

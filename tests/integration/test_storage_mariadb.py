@@ -3,13 +3,13 @@
 
 import pytest
 
-from poppy.storage.sqlalchemy import schema
 from tests.integration.sql_storage import (  # noqa: F401  fixtures
     Contract,
     ServerTests,
     new_database,
     storage,
     synced,
+    url,
     with_query,
 )
 from tests.real.mariadb import MariaDB
@@ -21,16 +21,6 @@ pytestmark = [pytest.mark.real, pytest.mark.nightly]
 def server():
     with synced(MariaDB()) as server:
         yield server
-
-
-@pytest.fixture
-def url(server):
-    """The URL of the database, which is emptied first."""
-    with server.admin.connect() as conn:
-        # Much faster than TRUNCATE, which creates new files.
-        for table in reversed(schema.METADATA.sorted_tables):
-            conn.execute(table.delete())
-    return server.url
 
 
 @pytest.fixture
@@ -48,5 +38,5 @@ class TestMariaDB(ServerTests):
         for number in conn.exec_driver_sql(others).scalars().all():
             conn.exec_driver_sql(f"KILL {number}")
 
-    def with_isolation(self, url, level):
+    def with_isolation(self, url, level):  # noqa: F811
         return with_query(url, init_command=f"SET SESSION TRANSACTION ISOLATION LEVEL {level}")

@@ -3,34 +3,24 @@
 
 import pytest
 
-from poppy.storage.sqlalchemy import schema
 from tests.integration.sql_storage import (  # noqa: F401  fixtures
     Contract,
     ServerTests,
     new_database,
     storage,
     synced,
+    url,
     with_query,
 )
 from tests.real.postgresql import PostgreSQL
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
-TABLES = ", ".join(schema.METADATA.tables)
-
 
 @pytest.fixture(scope="module")
 def server():
     with synced(PostgreSQL()) as server:
         yield server
-
-
-@pytest.fixture
-def url(server):
-    """The URL of the database, which is emptied first."""
-    with server.admin.connect() as conn:
-        conn.exec_driver_sql(f"TRUNCATE {TABLES}")
-    return server.url
 
 
 @pytest.fixture
@@ -49,6 +39,6 @@ class TestPostgreSQL(ServerTests):
             "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
         )
 
-    def with_isolation(self, url, level):
+    def with_isolation(self, url, level):  # noqa: F811
         options = level.replace(" ", "\\ ")
         return with_query(url, options=f"-c default_transaction_isolation={options}")
