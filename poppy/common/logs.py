@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from opentelemetry import trace
 from oslo_config import cfg
 from oslo_log import log
-from oslo_utils import strutils
 
 from poppy.common import errors, faults, files
 
@@ -78,6 +77,9 @@ def register_secrets(values: Iterable[object]) -> None:
 
 def mask(text: str) -> str:
     """Mask registered values, and text that looks like a password or token."""
+    # Imported here, since it compiles many patterns, and a command usually logs nothing.
+    from oslo_utils import strutils
+
     for value in _known:
         if value in text:
             text = text.replace(value, MASK)

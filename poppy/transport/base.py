@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from oslo_config import cfg
-from oslo_policy.policy import RuleDefault
 
 from poppy.common.driver import Driver
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+    from oslo_policy.policy import RuleDefault
 
     from poppy.manager.manager import Manager
 
@@ -36,7 +36,7 @@ class Transport(Driver, abc.ABC):
         self.manager = manager
 
     @classmethod
-    def rules(cls) -> Sequence[RuleDefault]:
+    def rules(cls) -> "Sequence[RuleDefault]":
         """Return the policy rules of all requests, whether they are enabled or not."""
         return ()
 
