@@ -15,7 +15,22 @@ settings.register_profile("poppy", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("poppy")
 
 _ROOT = Path(__file__).parent
-#: Tests with processes and servers first.
+#: The files that take longest come first: minutes each, mostly of waiting for servers.
+LONGEST = (
+    "integration/test_storage_cassandra.py",
+    "chaos/test_outages.py",
+    "integration/test_pages.py",
+    "api/test_schemathesis.py",
+    "integration/test_storage_mariadb.py",
+    "integration/test_storage_postgresql.py",
+    "integration/test_daemons.py",
+    "integration/test_dns_designate.py",
+    "chaos/test_random.py",
+    "integration/test_edge_agent.py",
+    "integration/test_backbone_failures.py",
+    "integration/fastly/test_convergence.py",
+)
+#: Then those with processes and servers.
 _ORDER = ("integration", "chaos", "security", "functional", "api")
 
 
@@ -23,11 +38,38 @@ def pytest_collection_modifyitems(items):
     """Run the files that take minutes first, so that no process of pytest-xdist ends late."""
 
     def place(item):
-        kind = item.path.relative_to(_ROOT).parts[0]
+        path = item.path.relative_to(_ROOT)
+        first = LONGEST.index(str(path)) if str(path) in LONGEST else len(LONGEST)
+        kind = path.parts[0]
         rank = _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
-        return item.get_closest_marker("nightly") is None, rank
+        return first, item.get_closest_marker("nightly") is None, rank
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Run each file in one process of pytest-xdist, and those of :func:`unit_of` together."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return unit_of(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
+
+
+def unit_of(file):
+    """Return the name of the files that share a process with a file.
+
+    The files of chaos tests share a site, which takes 15 s of CPU time to start, but the random
+    run has its own.
+    """
+    together = file.startswith("tests/chaos/") and not file.endswith("/test_random.py")
+    return "tests/chaos" if together else file
 
 
 @pytest.fixture(autouse=True)
