@@ -169,7 +169,8 @@ class Harness:
 
     Args:
         directory: the directory of the database.
-        groups: options by group, for example for a store other than SQLite.
+        groups: options by group, for example for a store other than SQLite, which must have its
+            schema.
         dns: the class and the name of the DNS driver.
         options: options of ``[drivers:distributed_task:taskflow]``, to change the quick defaults.
     """
@@ -207,7 +208,6 @@ class Harness:
         self.dns = driver(self.conf, name)
         self.boot.providers = {"cdn-a": self.cdn_a, "cdn-b": self.cdn_b}
         self.boot.dns = self.dns
-        self.boot.storage.sync()
         self.storage = self.boot.storage
         self.create_flavors()
         self.services = self.boot.manager.services
