@@ -13,7 +13,7 @@ from tests.chaos import checker, plan
 from tests.chaos.checker import Violation, World, Wrong
 from tests.chaos.faults import Breaker
 from tests.chaos.plan import Act, Life
-from tests.chaos.site import Site
+from tests.chaos.site import AUDITING, Site
 from tests.chaos.tenant import Answer, Request, Tenant, document_of
 
 #: Seconds that a client waits for a status before it goes on.
@@ -66,7 +66,7 @@ def run(wanted: Plan, directory: Path) -> Report:
         directory: the directory of configuration and logs.
     """
     began = time.monotonic()
-    with Site(directory, wanted.seed) as site:
+    with Site(directory, wanted.seed, AUDITING) as site:
         for _ in range(wanted.workers):
             site.start_worker()
         clients = [
