@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from poppy.common import driver
+from poppy.provider.base import Capability
 from tests.real import unavailable
 from tests.real.edge_daemon import EdgeAgent
 from tests.real.edge_node import EdgeNode
@@ -20,6 +21,7 @@ from tests.real.log_store import LogStore
 from tests.real.origin import Origin
 from tests.real.poppy import Installation, wait
 from tests.real.s3_signatures import ACCESS_KEY, SECRET_KEY
+from tests.whole_document import SECRETS, TOKEN, kept, whole
 
 pytest.importorskip("poppyclient", reason="not installed: pip install -e ./client")
 
@@ -28,6 +30,7 @@ from poppyclient.signing import sign  # noqa: E402
 pytestmark = pytest.mark.real
 
 DOMAIN = "www.example.com"
+WHOLE = "whole.example.com"
 SECRET = "0123456789abcdef" * 2
 NEVER = 10**11
 SIGNED = sign("/page", "k1", SECRET, NEVER)
@@ -101,6 +104,50 @@ def prewarm(installation: Installation, url: str, *paths: str) -> None:
     )
 
 
+def live_with_every_field(installation: Installation, node: EdgeNode, origin: Origin) -> None:
+    """Create, change, purge and delete a service with every field that HTTP can show."""
+    over_tls = {Capability.HTTPS_REDIRECT, Capability.HSTS, Capability.MIN_TLS}
+    supports = driver.classes("provider")["edge"].SUPPORTS - over_tls
+    base = {
+        "origins": [{"origin": origin.address}],
+        "caching": [{"name": "default", "ttl": 60}],
+    }
+    document = whole(base, kept(supports))
+    origin.headers = {"Cache-Tag": "news"}
+    url = installation.create_service(WHOLE, **document)
+    installation.wait_for(url, "deployed", LONG)
+    shown = installation.session.get(url, timeout=10)
+    assert document.keys() <= shown.json().keys()
+    assert not [secret for secret in SECRETS if secret in shown.text]
+
+    response, _ = node.get(WHOLE, "/news", Origin="https://app.example.com")
+    assert (response.status, response.getheader("X-To-Client")) == (200, "1")
+    assert response.getheader("Access-Control-Allow-Origin") == "https://app.example.com"
+    assert response.getheader("Cache-Control") == "max-age=5"
+    assert origin.requests[WHOLE, "/site/news"] == 1
+    sent = {name.lower(): value for name, value in origin.fields[-1]}
+    assert (sent["x-to-origin"], sent["x-from-us"]) == ("1", SECRETS[1])
+    moved, _ = node.get(WHOLE, "/old/page")
+    assert (moved.status, moved.getheader("Location")) == (301, "/new/page")
+    assert node.get(WHOLE, "/members/page")[0].status == 403
+    token = sign("/members/page", "k1", SECRETS[0], NEVER, name=TOKEN)
+    assert node.get(WHOLE, token)[0].status == 200
+
+    path = "/headers/0/response/set/X-To-Client"
+    patch = [{"op": "replace", "path": path, "value": "2"}]
+    assert installation.session.patch(url, json=patch, timeout=10).status_code == 202
+    installation.wait_for(url, "deployed", LONG)
+    response, _ = node.get(WHOLE, "/news")
+    assert (response.getheader("X-To-Client"), response.getheader("X-Cache")) == ("2", "HIT")
+    purged = installation.session.delete(f"{url}/assets?tag=news&hard=true", timeout=10)
+    assert purged.status_code == 202
+    wait(lambda: node.get(WHOLE, "/news")[0].getheader("X-Cache") == "MISS", LONG)
+    origin.headers = {}
+    wait(lambda: installation.session.delete(url, timeout=10).status_code == 202, LONG)
+    installation.wait_for(url, "gone", LONG)
+    assert node.get(WHOLE, "/news")[0].status == 404
+
+
 def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
     if "edge" not in driver.classes("provider"):
         unavailable("the provider edge is not installed", "pip install -e .")
@@ -145,6 +192,7 @@ def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
                 attempts = itertools.count()
                 wait(lambda: counted(installation, url, attempts) == 2, LONG)
                 wait(lambda: logged(installation, url, logs) == ["MISS", "HIT"], LONG)
+                live_with_every_field(installation, north, origin)
 
                 origin.content = "second"
                 assert "first" in get(north)[2]

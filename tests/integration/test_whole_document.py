@@ -3,7 +3,7 @@
 
 import base64
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,12 +71,22 @@ def base(flavor: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", ["fastly", "cloudfront", "akamai"])
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("fastly", ()),
+        # A function of CloudFront has 10 KB, which are not enough for all fields together.
+        ("cloudfront", ("restrictions", "signed_urls")),
+        ("cloudfront", ("cors", "redirects", "headers")),
+        ("akamai", ()),
+    ],
+)
 def test_document_with_every_field_lives_at_a_vendor(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, without: Sequence[str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     vendor: Vendor = request.getfixturevalue(name)
     provider = vendor.provider
+    parts = [part for part in vendor.parts if part.fields.keys().isdisjoint(without)]
     (tmp_path / "store").mkdir()
     key = base64.b64encode(os.urandom(32)).decode()
     poppy: Any = Harness(tmp_path / "store", {"document_secrets": {"encryption_keys": key}})
@@ -86,24 +96,28 @@ def test_document_with_every_field_lives_at_a_vendor(
     app = webtest.TestApp(
         poppy.boot.transport.application, extra_environ={"HTTP_X_PROJECT_ID": PROJECT}
     )
-    for part in refused(provider.supports, vendor.parts):
+    for part in refused(provider.supports, parts):
         answer = app.post_json("/v1.0/services", whole(base(name), [part]), status=400)
         lacking = part.needs - provider.supports
         assert any(str(capability) in answer.text for capability in lacking)
         assert f"'{name}'" in answer.text
 
-    document = whole(base(name), kept(provider.supports, vendor.parts))
+    document = whole(base(name), kept(provider.supports, parts))
     answer = app.post_json("/v1.0/services", document, status=202)
     url = answer.headers["Location"].removeprefix("http://localhost")
     service_id = url.rpartition("/")[2]
     with poppy.working():
 
-        def is_settled() -> bool:
+        def is_finished() -> bool:
             vendor.issue()
             return all(it.state.finished for it in poppy.operations(service_id))
 
-        poppy.wait(is_settled, 60)
-        assert poppy.get(service_id).status is Status.DEPLOYED, poppy.get(service_id).errors
+        def check_deployed() -> None:
+            poppy.wait(is_finished, 60)
+            found = poppy.get(service_id)
+            assert found.status is Status.DEPLOYED, found.errors
+
+        check_deployed()
         shown = app.get(url)
         for field in document.keys() - {"domains", "origins", "caching"}:
             assert field in shown.json
@@ -111,18 +125,19 @@ def test_document_with_every_field_lives_at_a_vendor(
 
         patch = [{"op": "replace", "path": "/caching/0/ttl", "value": 120}]
         app.patch_json(url, patch, status=202)
-        assert poppy.settle(service_id).status is Status.DEPLOYED, poppy.get(service_id).errors
+        check_deployed()
         if Capability.BROWSER_TTL in provider.supports:
             assert app.get(url).json["caching"][0]["browser_ttl"] == 5
 
         assert Capability.PURGE_TAG in provider.supports
         app.delete(f"{url}/assets?tag=news&hard=true", status=202)
-        assert poppy.settle(service_id).status is Status.DEPLOYED
+        check_deployed()
         assert poppy.states(service_id)[-1] == ("purge", "succeeded")
 
         known = poppy.get(service_id).provider_details[name]
         assert provider.inspect(poppy.get(service_id), known).differences == ()
 
         app.delete(url, status=202)
-        assert poppy.settle(service_id) is None
+        poppy.wait(is_finished, 60)
+        app.get(url, status=404)
     poppy.close()
