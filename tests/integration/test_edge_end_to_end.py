@@ -9,6 +9,7 @@ import itertools
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,12 +78,15 @@ def ready(node: EdgeNode) -> bool:
         return connection.getresponse().status == 200
 
 
-def join(installation: Installation, node: EdgeNode, name: str, logs: LogStore) -> EdgeAgent:
+def join(
+    installation: Installation, node: EdgeNode, name: str, logs: LogStore | None = None
+) -> EdgeAgent:
     """Make a node of the installation with the token that poppy-manage prints."""
     added = installation.manage("edge", "nodes", "add", name)
     assert added.returncode == 0, added.stderr
-    options = {"serve_stale_after": 2, "traffic_interval": 0.5}
-    options |= {"log_period": 1, "log_ca_file": logs.ca_file}
+    options: dict[str, Any] = {"serve_stale_after": 2, "traffic_interval": 0.5}
+    if logs is not None:
+        options |= {"log_period": 1, "log_ca_file": logs.ca_file}
     agent = EdgeAgent(node, options)
     agent.join(installation.base, name, added.stdout.split()[-1])
     return agent

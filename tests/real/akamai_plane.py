@@ -27,6 +27,7 @@ from tests.real.interpreted import (
     NOT_SHOWN,
     InterpretedPlane,
     answer,
+    refuse_origins_that_are_not_shown,
     refuse_what_is_not_shown,
 )
 
@@ -62,6 +63,7 @@ class AkamaiPlane(InterpretedPlane):
             ("https-redirect-status", "redirect-status"),
             "Akamai has no redirect with 308: it is refused at POST.",
         ),
+        "origin-path-stays": "Akamai sends the path to the origin as the client spelled it.",
         "spelling-ambiguous": "Akamai takes a backslash as a character: origins must not read it "
         "as a slash.",
     }
@@ -89,6 +91,10 @@ class AkamaiPlane(InterpretedPlane):
             ),
             "Conditional requests to origins are not interpreted.",
         ),
+        **dict.fromkeys(
+            ("origin-response-timeout", "origin-patience"),
+            "Delays of origins are not interpreted.",
+        ),
         "forwarded-for": "Akamai's pages don't say what origins receive after a deletion.",
         "purge-by-clients": "Akamai's pages don't say how other methods are answered.",
     }
@@ -100,6 +106,7 @@ class AkamaiPlane(InterpretedPlane):
         self._codes: dict[str, int] = {}
 
     def deploy(self, service: Service) -> None:
+        refuse_origins_that_are_not_shown(service.spec)
         # The origins have no TLS.
         is_secure = any(domain.protocol == "https" for domain in service.spec.domains)
         settings = rules.Settings(downgrade=is_secure)

@@ -51,6 +51,7 @@ from tests.real.interpreted import (
     Kept,
     answer,
     directives,
+    refuse_origins_that_are_not_shown,
     refuse_what_is_not_shown,
 )
 from tests.real.node import Function, Node
@@ -103,6 +104,8 @@ class CloudFrontPlane(InterpretedPlane):
             "CloudFront keeps responses apart by Authorization, Origin, Host and Cookie only, "
             "unless origin_response_function is set.",
         ),
+        "origin-path-stays": "CloudFront sends the path to the origin as the client spelled it.",
+        "backup-refused": "CloudFront repeats GET, HEAD and OPTIONS only.",
         "response-headers-errors": "CloudFront runs no function for responses of a status from "
         "400.",
         "error-page": "Browsers get the page with its own Cache-Control, and CloudFront fetches "
@@ -125,6 +128,14 @@ class CloudFrontPlane(InterpretedPlane):
     }
     not_shown: ClassVar[Mapping[str, str]] = {
         **{it: reason for it, reason in NOT_SHOWN.items() if it not in _SHOWN},
+        **dict.fromkeys(
+            ("origin-response-timeout", "origin-patience", "backup-slow"),
+            "Delays of origins are not interpreted.",
+        ),
+        **dict.fromkeys(
+            ("origin-verify-name", "origin-other-name"),
+            "Certificates of origins are not interpreted.",
+        ),
         "preflight": "CloudFront's guide does not say which fields of a preflight are forwarded.",
         "purge-tag-revalidated": "CloudFront's guide does not say which tags an object has after "
         "a 304.",
@@ -159,6 +170,7 @@ class CloudFrontPlane(InterpretedPlane):
     settings: ClassVar[Settings] = Settings(cache_tag_header=_TAGS)
 
     def deploy(self, service: Service) -> None:
+        refuse_origins_that_are_not_shown(service.spec)
         compiled = plan(service.spec, lambda secret: secret.sealed, "eu-west-1")
         arns = [f"arn:{number}" if code else None for number, code in enumerate(compiled.codes)]
         made = config(compiled, Viewer(), arns, self.settings)

@@ -58,6 +58,10 @@ class FastlyPlane(WiredPlane):
             f"one-address-{method}": "The simulation has one address of each origin."
             for method in ("get", "head", "options", "put", "delete", "post")
         },
+        **dict.fromkeys(
+            ("origin-verify-name", "origin-other-name"),
+            "The simulation has no TLS to origins.",
+        ),
         "huge": "In the simulation, Varnish stands in for Segmented Caching.",
         "early-hints": "Varnish stands in for the connections to origins.",
         "ranges": "Varnish stands in for Fastly's choice of ranges.",
@@ -86,6 +90,8 @@ class FastlyPlane(WiredPlane):
     def deploy(self, service: Service) -> None:
         if HALF in (origin.origin for origin in service.spec.origins):
             raise NotShown(_ADDRESSES)
+        if any(origin.verify_name for origin in service.spec.origins):
+            raise NotShown("TLS to origins")
         secrets = dictionary(service.spec)
         text = simulated(
             wanted(service.spec, _SETTINGS),
@@ -140,7 +146,7 @@ class FastlyPlane(WiredPlane):
             raise NotShown("how Fastly serves objects after a soft purge by key")
         hosts = "|".join(map(re.escape, service.spec.domain_names))
         for it in keys.covered(purge):
-            key = re.sub("[0-9a-f]{64}$", lambda found: self._texts[found[0]], it)
+            key = re.sub("[0-9a-f]{64}$", lambda found: self._texts.get(found[0], found[0]), it)
             found = ("obj.http.Surrogate-Key", "~", rf"(?:^|\s){re.escape(key)}(?:\s|$)")
             self._node.admin("ban", "req.http.Host", "~", f"^(?:{hosts})$", "&&", *found)
 

@@ -4,6 +4,7 @@
 from collections.abc import Hashable, Mapping
 from typing import ClassVar, NamedTuple
 
+from poppy.model.specs import ServiceSpec
 from poppy.testing.edge import Answer, DataPlane, NotShown, Request, Response, Seen
 from poppy.testing.edge.promises import HALF, NONE
 
@@ -89,6 +90,15 @@ def refuse_what_is_not_shown(request: Request, *, shows_head: bool = False) -> N
         raise NotShown("HEAD")
     if len(str(request.fields)) > _LARGE:
         raise NotShown("limits on sizes")
+
+
+def refuse_origins_that_are_not_shown(spec: ServiceSpec) -> None:
+    """Raise NotShown for options of origins that no interpreter has."""
+    for origin in spec.origins:
+        if origin.response_timeout is not None:
+            raise NotShown("delays of origins")
+        if origin.verify_name is not None:
+            raise NotShown("certificates of origins")
 
 
 def answer(response: Response) -> Answer:

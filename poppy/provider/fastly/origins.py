@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Sequence
 
 from poppy.common.errors import PermanentError
+from poppy.model import headers
 from poppy.model.specs import Origin
 from poppy.provider.fastly.literals import is_field, is_reserved, string
 
@@ -31,9 +32,13 @@ def key(number: int) -> str:
 
 
 def received(origins: Sequence[Origin]) -> Iterator[str]:
-    """Yield the statements of ``recv`` that remove clients' values of secret fields."""
+    """Yield the statements of ``recv`` that remove clients' values of secret fields.
+
+    A CGI program reads a name with underscores like one with hyphens.
+    """
     for name in sorted({it.secret_header.name for it in origins if it.secret_header}):
-        yield f"unset req.http.{name};"
+        for spelling in (name, *headers.respellings(name)):
+            yield f"unset req.http.{spelling};"
 
 
 def fetched(origins: Sequence[Origin], table: str) -> Iterator[str]:
