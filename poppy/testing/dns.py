@@ -16,6 +16,8 @@ from poppy.model.names import MAX_NAME
 EDGE = "edge.example.com"
 #: The time limit of a call that is in progress, in seconds.
 _PATIENCE = 120.0
+#: How many of its calls may fail.
+_FAILURES = 3
 
 
 class DNSContract(abc.ABC):
@@ -361,13 +363,22 @@ class SteeringContract(DNSContract):
 
 
 def until_done(work: Callable[[], None]) -> None:
-    """Repeat a call of a driver while it is in progress, for two minutes at most."""
+    """Repeat a call of a driver while it is in progress, for two minutes at most.
+
+    A server that is busy may fail some calls; workers repeat these.
+    """
     deadline = time.monotonic() + _PATIENCE
+    failures = 0
     while True:
         try:
             work()
         except InProgressError as exc:
             assert time.monotonic() < deadline, exc
             time.sleep(min(exc.poll_after, 0.5))
+        except RetryableError:
+            failures += 1
+            if failures > _FAILURES:
+                raise
+            time.sleep(0.5)
         else:
             return

@@ -171,7 +171,7 @@ def test_request_sequences_get_documented_responses(api, described, document):
     labels = linked(document)
     reached = {label for label in labels if answered[label] & {200, 201, 202, 204}}
     # The reached operations vary with the API; too few of them would test little.
-    assert len(reached) >= len(labels) / 2, dict(answered)
+    assert len(reached) >= len(labels) // 2, dict(answered)
     assert 202 in answered["POST /v1.0/services"]
     assert 201 in answered["POST /v1.0/flavors"]
 

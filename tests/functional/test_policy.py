@@ -33,6 +33,7 @@ ANYBODY = {
     ("GET", "/edge/v1/changes"),
     ("PUT", "/edge/v1/report"),
     ("PUT", "/edge/v1/traffic"),
+    ("POST", "/edge/v1/logs"),
     ("GET", "/"),
     ("GET", "/v1.0/ping"),
     ("GET", "/v1.0/openapi.json"),

@@ -186,7 +186,8 @@ class TestNames:
             time.sleep(0.02)
 
         assert state.reason == ""
-        assert node.get("one.example.com", "/warm")[0].headers["X-Cache"] == "HIT"
+        reply = get(node, authority, "one.example.com", target="/warm")
+        assert reply.fields["X-Cache"] == "HIT"
 
     def test_a_connection_is_for_one_service(
         self, node: EdgeNode, origin: Origin, authority: Authority
