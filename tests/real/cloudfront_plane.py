@@ -104,7 +104,6 @@ class CloudFrontPlane(InterpretedPlane):
             "CloudFront keeps responses apart by Authorization, Origin, Host and Cookie only, "
             "unless origin_response_function is set.",
         ),
-        "origin-path-stays": "CloudFront sends the path to the origin as the client spelled it.",
         "backup-refused": "CloudFront repeats GET, HEAD and OPTIONS only.",
         "response-headers-errors": "CloudFront runs no function for responses of a status from "
         "400.",

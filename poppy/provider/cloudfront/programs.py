@@ -101,6 +101,10 @@ def _json(value: object) -> str:
 
 
 def _read(name: str) -> str:
-    """Return code without comments and indentation, which count towards the size."""
+    """Return code without comments, indentation and most ends of lines: they count as well.
+
+    Comments have lines of their own.
+    """
     text = importlib.resources.files(__package__).joinpath("javascript", name).read_text("utf-8")
-    return re.sub(r"^\s*//.*\n|^\s+", "", text, flags=re.MULTILINE)
+    code = re.sub(r"^\s*//.*\n|^\s+", "", text, flags=re.MULTILINE)
+    return re.sub(r"(?<=[{(;,])\n", "", code)

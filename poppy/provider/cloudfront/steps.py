@@ -11,7 +11,7 @@ from poppy.model.document.delivery import DEFAULT_REDIRECT_STATUS, HSTS, Deliver
 from poppy.model.document.headers import RequestChanges, ResponseChanges
 from poppy.model.document.signed_urls import DEFAULT_QUERY, SignedURLs
 from poppy.model.secrets import Secret
-from poppy.model.specs import Caching, ServiceSpec
+from poppy.model.specs import Caching, Origin, ServiceSpec
 from poppy.provider.cloudfront.paths import EVERYTHING, by_path, decoded, place
 from poppy.provider.cloudfront.programs import Step
 from poppy.provider.patterns import specificity
@@ -76,6 +76,7 @@ def steps(spec: ServiceSpec, reveal: Reveal = longest) -> Steps:
     return Steps(
         tuple(_upgrade(delivery)),
         (
+            *_bounds(spec.origins),
             *(_tokens(spec.signed_urls, reveal) if spec.signed_urls else ()),
             *(it._replace(function="preflight") for it in shared),
             *_redirects(spec.redirects or ()),
@@ -97,6 +98,11 @@ def steps(spec: ServiceSpec, reveal: Reveal = longest) -> Steps:
 def _upgrade(delivery: Delivery) -> Iterable[Step]:
     if delivery.redirect not in (None, DEFAULT_REDIRECT_STATUS):
         yield Step("upgrade", ("https.js",), {"UPGRADE": delivery.redirect})
+
+
+def _bounds(origins: Sequence[Origin]) -> Iterable[Step]:
+    if any(origin.prefix for origin in origins):
+        yield Step("stay", ("stay.js",))
 
 
 def _hsts(hsts: HSTS, by_scheme: bool) -> Iterable[Step]:
