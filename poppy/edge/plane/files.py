@@ -11,6 +11,7 @@ class Files:
         self.haproxy = settings.state_directory / "haproxy"
         self.varnish = settings.state_directory / "varnish"
         self.configuration = self.haproxy / "haproxy.cfg"
+        self.common_lua = self.haproxy / "common.lua"
         self.lua = self.haproxy / "policy.lua"
         self.changes_lua = self.haproxy / "changes.lua"
         self.keys_lua = self.haproxy / "keys.lua"

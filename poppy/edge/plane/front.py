@@ -66,6 +66,7 @@ def static_files(settings: Settings, origins: str) -> Mapping[Path, str]:
     refused = (paths.AMBIGUOUS, paths.DOT_SEGMENTS, clients.DOTS_WITH_PARAMETERS)
     return {
         files.configuration: _configuration(settings, files) + "\n" + origins,
+        files.common_lua: _resource("common.lua"),
         files.lua: _resource("policy.lua"),
         files.changes_lua: _resource("changes.lua"),
         files.keys_lua: _resource("keys.lua"),
@@ -94,6 +95,7 @@ global
     maxconn {settings.connections}
 {threads}\
     setenv POPPY_POLICIES {files.policies}
+    lua-load-per-thread {files.common_lua}
     lua-load-per-thread {files.lua}
     lua-load-per-thread {files.changes_lua}
     lua-load-per-thread {files.keys_lua}

@@ -47,10 +47,8 @@ _MAX_IDLE = 1000
 
 #: Seconds that the options of an origin may allow for a connection, and for a response.
 _LONGEST_CONNECT, _LONGEST_RESPONSE = 60, 300
-_LUA = Path(__file__).with_name("origins.lua")
-_OPTIONS_LUA = Path(__file__).with_name("origins_options.lua")
-_ADDRESSES_LUA = Path(__file__).with_name("origins_addresses.lua")
-_SIZES_LUA = Path(__file__).with_name("origins_sizes.lua")
+#: In the order in which HAProxy loads them.
+_SCRIPTS = ("common", "origins", "origins_options", "origins_sizes", "origins_addresses")
 #: Milliseconds and bytes of a response without Content-Length that HAProxy waits for. A response
 #: that ends before is small; the buffer has room for so much.
 _WAIT_MS, _WAIT_BYTES = 200, 65536
@@ -109,10 +107,9 @@ def section(settings: Settings, run_directory: Path) -> str:
     # HAProxy has one timeout for both. Varnish applies the shorter one.
     server_timeout = max(settings.first_byte_timeout, settings.between_bytes_timeout)
     return _TEMPLATE.format(
-        lua=_LUA,
-        options_lua=_OPTIONS_LUA,
-        addresses_lua=_ADDRESSES_LUA,
-        sizes_lua=_SIZES_LUA,
+        scripts="".join(
+            f"    lua-load-per-thread {Path(__file__).with_name(name)}.lua\n" for name in _SCRIPTS
+        ),
         tls=_TLS.format(ca_file=settings.origin_ca_file),
         pooled=_POOLED,
         once=_ONCE,
@@ -203,10 +200,7 @@ _LOG = (
 _TEMPLATE = """\
 global
     setenv POPPY_ORIGINS "{lua_settings}"
-    lua-load-per-thread {lua}
-    lua-load-per-thread {options_lua}
-    lua-load-per-thread {sizes_lua}
-    lua-load-per-thread {addresses_lua}
+{scripts}\
 
 defaults origin
     mode http

@@ -4,15 +4,10 @@
 
 local origins = poppy_origins -- Of origins.lua, which is loaded before.
 local directory, sick = origins.settings.policies, Map.new(origins.settings.sick, Map._str)
-local MOST_SERVICES = 20000 -- Of a thread. If there are more, all are read again.
 local LONGEST_FILE = 1024 * 1024
 local EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" -- SHA-256 of "".
 
-local function unescaped(text)
-  return (text:gsub("%%(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end))
-end
+local unescaped = poppy_common.unescaped
 
 local function escaped(text, kept)
   return (text:gsub("[^%w._~" .. kept .. "-]", function(character)
@@ -50,10 +45,7 @@ local readers = {
   end,
 }
 
-local function read(path)
-  local file = assert(io.open(path, "r"))
-  local text = file:read(LONGEST_FILE) or ""
-  file:close()
+local options_of = poppy_common.reader_of(directory, LONGEST_FILE, function(text)
   local found, origin = {}, nil
   for line in text:gmatch("[^\n]+") do
     local kind, value = line:match("^(%S+) (.*)$")
@@ -65,24 +57,7 @@ local function read(path)
     end
   end
   return found
-end
-
-local cache, cached = {}, 0
-
-local function options_of(service, digest)
-  local found = cache[service]
-  if not found or found.digest ~= digest then
-    if not found then
-      if cached >= MOST_SERVICES then
-        cache, cached = {}, 0
-      end
-      cached = cached + 1
-    end
-    found = { digest = digest, origins = read(directory .. "/" .. service .. "-" .. digest) }
-    cache[service] = found
-  end
-  return found.origins
-end
+end)
 
 local function is_sick(service, origin)
   return sick:lookup(service .. "/" .. origin.number) ~= nil

@@ -4,17 +4,10 @@
 -- thread and digest.
 
 local directory = os.getenv("POPPY_POLICIES") -- HAProxy 2.6 passes no arguments to a script.
-local MOST_POLICIES = 20000 -- Of a thread. If there are more, all are read again.
 local LONGEST_FILE = 8 * 1024 * 1024
 local NONE = {}
 
-local find = string.find
-
-local function unescaped(text)
-  return (text:gsub("%%(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end))
-end
+local find, unescaped = string.find, poppy_common.unescaped
 
 local function decoded(text)
   if not find(text, "%", 1, true) and not find(text, "//", 1, true) then
@@ -200,10 +193,7 @@ local readers = {
   end,
 }
 
-local function read(path)
-  local file = assert(io.open(path, "r"))
-  local text = file:read(LONGEST_FILE) or ""
-  file:close()
+local policy_of = poppy_common.reader_of(directory, LONGEST_FILE, function(text)
   local policy = {
     origins = {}, routes = new_choices(), ttls = new_choices(), restrictions = {},
   }
@@ -212,25 +202,7 @@ local function read(path)
     readers[kind](policy, first, second)
   end
   return policy
-end
-
-local cache, cached = {}, 0
-
-local function policy_of(service, digest)
-  local found = cache[service]
-  if not found or found.digest ~= digest then
-    if not found then
-      if cached >= MOST_POLICIES then
-        cache, cached = {}, 0
-      end
-      cached = cached + 1
-    end
-    found = read(directory .. "/" .. service .. "-" .. digest)
-    found.digest = digest
-    cache[service] = found
-  end
-  return found
-end
+end)
 
 -- The value of the first choice that matches. Only those with a wildcard or a query are compared.
 local function first_match(choices, asked)
