@@ -300,13 +300,22 @@ def test_origins_and_behaviours_can_be_added(
     assert "/*.css" in {entry["PathPattern"] for entry in made["CacheBehaviors"]["Items"]}
 
 
+def new_distribution(
+    provider: CloudFrontProvider, account: Account
+) -> tuple[dict[str, Any], Callable[[], Any]]:
+    """Return the configuration of a new distribution, and a function that writes it."""
+    known = known_from(settle(provider, make_service()))
+    answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
+    whole: dict[str, Any] = answer["DistributionConfig"]
+    return whole, lambda: account.cloudfront.update_distribution(
+        Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=whole
+    )
+
+
 def test_incomplete_update_is_refused_by_the_double(
     provider: CloudFrontProvider, account: Account
 ) -> None:
-    service = make_service()
-    known = known_from(settle(provider, service))
-    answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
-    whole = answer["DistributionConfig"]
+    whole, update = new_distribution(provider, account)
     (origin,) = whole["Origins"]["Items"]
     for part, field in (
         (whole, "DefaultRootObject"),
@@ -316,40 +325,29 @@ def test_incomplete_update_is_refused_by_the_double(
     ):
         value = part.pop(field)
         with pytest.raises(ClientError, match=f"IllegalUpdate.*{field} is required"):
-            account.cloudfront.update_distribution(
-                Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=whole
-            )
+            update()
         part[field] = value
 
 
 def test_the_double_limits_functions_and_headers(
     provider: CloudFrontProvider, account: Account
 ) -> None:
-    known = known_from(settle(provider, make_service()))
-    answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
-    whole = answer["DistributionConfig"]
-
-    def update(error: str) -> None:
-        with pytest.raises(ClientError, match=error):
-            account.cloudfront.update_distribution(
-                Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=whole
-            )
-
+    whole, update = new_distribution(provider, account)
     behaviour = whole["DefaultCacheBehavior"]
     (function,) = behaviour["FunctionAssociations"]["Items"]
     behaviour["FunctionAssociations"] = items([function, function])
-    update("InvalidFunctionAssociation")
+    with pytest.raises(ClientError, match="InvalidFunctionAssociation"):
+        update()
     behaviour["FunctionAssociations"] = items([function])
     behaviour["ForwardedValues"]["Headers"] = items([f"X-{number}" for number in range(11)])
-    update("TooManyHeadersInForwardedValues")
+    with pytest.raises(ClientError, match="TooManyHeadersInForwardedValues"):
+        update()
 
 
 def test_the_double_checks_settings_of_origins(
     provider: CloudFrontProvider, account: Account
 ) -> None:
-    known = known_from(settle(provider, make_service()))
-    answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
-    whole = answer["DistributionConfig"]
+    whole, update = new_distribution(provider, account)
     (origin,) = whole["Origins"]["Items"]
     shield = {"Enabled": True, "OriginShieldRegion": "eu-north-1"}
     header = items([{"HeaderName": "X-Edge-A", "HeaderValue": "x"}])
@@ -362,9 +360,7 @@ def test_the_double_checks_settings_of_origins(
         before = origin[field]
         origin[field] = value
         with pytest.raises(ClientError, match="InvalidArgument|InvalidOriginShieldRegion"):
-            account.cloudfront.update_distribution(
-                Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=whole
-            )
+            update()
         origin[field] = before
 
 
