@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read-only mode of drivers: the calls of a block may read, but must not change anything.
 
-``ensure`` of a driver reads the state of its provider and changes what differs. In this mode, it
-ends at the first change: the difference is the result of an inspection.
+A driver's ``ensure`` reads the state of its provider, and makes the changes that are needed. In
+this mode it stops at the first one, which is then the result of an inspection.
 """
 
 import contextlib
@@ -31,9 +31,10 @@ _read_only: contextvars.ContextVar[bool] = contextvars.ContextVar("read_only", d
 
 
 class Differs(Exception):  # noqa: N818 - a finding, and no error
-    """In read-only mode: what is there differs from what should be; the message says how.
+    """The actual state differs from the wanted state; the message says how.
 
-    It is no driver error, so that no handler of such errors takes it for a refusal.
+    Raised in read-only mode only. It is not a driver error, so that handlers of driver errors do
+    not catch it.
     """
 
 
@@ -52,10 +53,10 @@ def read_only() -> Iterator[None]:
 
 
 def differs(message: str) -> None:
-    """Tell how what is there differs from what should be; do nothing outside of read-only mode.
+    """Report a difference in read-only mode; otherwise do nothing.
 
-    Drivers call it before a change, with words for tenants. Clients of vendors' APIs call it
-    before each request that may change something, so that no change can be missed.
+    Drivers call it before a change, with a message that tenants may see. Clients of vendors' APIs
+    call it before each request that may change something, so that no change is missed.
 
     Raises:
         Differs: in read-only mode.

@@ -9,9 +9,10 @@ any other, after tenants' requests.
 """
 
 import datetime
+import functools
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from oslo_log import log
@@ -51,6 +52,7 @@ AT_REST = (Status.DEPLOYED, Status.DISABLED)
 
 #: Calls a driver that may hang, within limits of time.
 Call = Callable[[Callable[[], None]], None]
+Inspection = Callable[[], Sighting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +117,9 @@ class Auditor:
         stopped = stopped or threading.Event()
         found: dict[str, Sighting] = {}
         failed: dict[str, str] = {}
-
-        def compare(
-            source: str, driver: Provider | DNSDriver, work: Callable[[], Sighting]
-        ) -> None:
+        for source, driver, inspect in self._inspections(service, only):
             try:
-                found[source] = self._inspect(service, driver, work, stopped)
+                found[source] = self._inspect(service, driver, inspect, stopped)
             except (errors.DriverError, Deferred, Interrupted) as exc:
                 failed[source] = str(exc)
                 LOG.info("%s is not compared at %s: %s", service.service_id, source, exc)
@@ -129,15 +128,19 @@ class Auditor:
             except Exception:  # noqa: BLE001 - a bug in a driver must not end the pass
                 failed[source] = "internal error; see the log"
                 LOG.exception("Comparing %s at %s broke", service.service_id, source)
+        return Comparison(found, failed)
 
+    def _inspections(
+        self, service: Service, only: Collection[str]
+    ) -> Iterator[tuple[str, Provider | DNSDriver, Inspection]]:
+        """Yield each source to compare, with its driver."""
         for name, known in service.provider_details.items():
             provider = self._providers.get(name)
             if provider is None or provider.options.audit == "off" or (only and name not in only):
                 continue
-            compare(name, provider, _inspection(provider, service, known))
+            yield name, provider, functools.partial(provider.inspect, service, known)
         if not only and self._dns.options.audit != "off" and (policies := self._policies(service)):
-            compare(drift.DNS, self._dns, lambda: Sighting(tuple(self._dns.inspect(policies))))
-        return Comparison(found, failed)
+            yield drift.DNS, self._dns, lambda: Sighting(tuple(self._dns.inspect(policies)))
 
     def settle(self, service: Service, comparison: Comparison) -> bool:
         """Store the differences, and queue a repair if the drivers' options say so.
@@ -188,10 +191,10 @@ class Auditor:
         self,
         service: Service,
         driver: Provider | DNSDriver,
-        work: Callable[[], Sighting],
+        inspect: Inspection,
         stopped: threading.Event,
     ) -> Sighting:
-        """Call a driver within its limits, after the work of operations.
+        """Call a driver within its limits; wait a few times if these defer the call.
 
         Raises:
             DriverError: the driver could not tell.
@@ -199,18 +202,19 @@ class Auditor:
             Interrupted: the worker stops.
         """
         if self._throttles is None:
-            return work()
+            return inspect()
         subject = Subject(service.project_id, service.service_id)
         results: list[Sighting] = []
-        for left in reversed(range(_TRIES)):
+        tries = 0
+        while not results:
+            tries += 1
             try:
                 with self._throttles.passing(gate_of(driver), subject):
-                    self._call(lambda: results.append(work()))
-                return results[-1]
+                    self._call(lambda: results.append(inspect()))
             except Deferred as exc:
-                if not left or stopped.wait(min(exc.seconds, _LONGEST)):
+                if tries == _TRIES or stopped.wait(min(exc.seconds, _LONGEST)):
                     raise
-        raise AssertionError("not reached")
+        return results[0]
 
     def _policies(self, service: Service) -> dict[str, Policy]:
         names = dns_tasks.wanted_names(service, self._dns)
@@ -328,9 +332,3 @@ class Audits:
 def is_audited(service: Service) -> bool:
     """Return whether a service is at rest, so that it can be compared."""
     return service.status in AT_REST and not certificates.is_namespace(service.project_id)
-
-
-def _inspection(
-    provider: Provider, service: Service, known: ProviderDetail
-) -> Callable[[], Sighting]:
-    return lambda: provider.inspect(service, known)

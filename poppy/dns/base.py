@@ -160,7 +160,7 @@ class DNSDriver(Driver, abc.ABC):
         that reads the records before it changes them. Other drivers compare here.
 
         Returns:
-            The differences in words for tenants and operators; empty if there are none.
+            The differences, for tenants and operators; empty if there are none.
 
         Raises:
             RetryableError: a temporary failure.

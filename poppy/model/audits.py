@@ -39,16 +39,13 @@ class AuditPass:
         Args:
             counts: of ``services``, ``differing``, ``repairing`` and ``failed``; 0 if missing.
         """
-        services, differing, repairing, failed = (
-            counts.get(name, 0) for name in ("services", "differing", "repairing", "failed")
-        )
         return replace(
             self,
             ended_at=now,
-            services=services,
-            differing=differing,
-            repairing=repairing,
-            failed=failed,
+            services=counts.get("services", 0),
+            differing=counts.get("differing", 0),
+            repairing=counts.get("repairing", 0),
+            failed=counts.get("failed", 0),
         )
 
     @classmethod

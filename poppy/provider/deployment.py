@@ -47,8 +47,8 @@ class Sighting:
     """The result of an inspection.
 
     Attributes:
-        differences: how what is there differs from what should be, in words for tenants and
-            operators; empty if it does not differ.
+        differences: how the actual state differs from the wanted state, for tenants and
+            operators; empty if it does not.
         repairable: whether deploying the service again may repair it.
     """
 
