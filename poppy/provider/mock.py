@@ -61,6 +61,7 @@ class MockProvider(Provider):
             "latency",
             default=0.0,
             min=0.0,
+            mutable=True,
             help="Duration of each call in seconds. The call takes effect halfway.",
         ),
     )

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hostile tenant floods a real standalone Poppy, but another tenant's requests get through.
 
-With two slots and a provider that takes half a second, a flood takes long to process. The tests
+With two slots and a provider that takes a second, a flood takes long to process. The tests
 check that part of it is still open when the other tenant's service is deployed.
 """
 
 import concurrent.futures
+import signal
 
 import pytest
 import requests
@@ -19,12 +20,30 @@ SERVICES = 15
 CAP = 30
 
 
+FAST, SLOW = "latency = 0.05", "latency = 0.9"
+
+
+class Standalone(Installation):
+    """A running poppy-standalone with a mock provider that is fast at first."""
+
+    process = None
+
+    def slow_down(self):
+        """Make each call of the provider take about a second from now on."""
+        self.config.write_text(self.config.read_text().replace(FAST, SLOW))
+        self.process.send_signal(signal.SIGHUP)
+        # The master, the server process and the worker process reload.
+        log = self.directory / "poppy.log"
+        wait(lambda: log.read_text().count("Configuration reloaded") >= 3, 30)
+
+
 @pytest.fixture
 def poppy(tmp_path):
-    made = Installation(
+    name, _, latency = FAST.partition(" = ")
+    made = Standalone(
         tmp_path,
         {
-            "drivers:provider:mock": {"directory": tmp_path / "objects", "latency": 0.5},
+            "drivers:provider:mock": {"directory": tmp_path / "objects", name: latency},
             "drivers:distributed_task:taskflow": {
                 "concurrency": 2,
                 "board_depth": 16,
@@ -37,7 +56,7 @@ def poppy(tmp_path):
             },
         },
     )
-    with made.daemon("poppy-standalone"):
+    with made.daemon("poppy-standalone") as made.process:
         made.wait_until_up()
         made.create_flavor()
         yield made
@@ -87,11 +106,22 @@ def gets_through(poppy, domain, behind):
     assert left >= 5, "the flood was over before: that proves nothing"
 
 
+def deployed(poppy):
+    """Deploy the hostile tenant's services, then slow the provider down; return their URLs."""
+    services = accepted(flood(poppy, creates(SERVICES)))
+    assert len(services) == SERVICES
+    for service in services:
+        wait(lambda it=service: call(poppy, "GET", it).json()["status"] == "deployed", 120)
+    poppy.slow_down()
+    return services
+
+
 def accepted(answers):
     return [it.headers["Location"] for it in answers if it.status_code == 202]
 
 
 def test_flood_of_creates_is_capped_and_does_not_delay_others(poppy):
+    poppy.slow_down()
     answers = flood(poppy, creates(3 * CAP))
     refused = [it for it in answers if it.status_code == 429]
     assert {it.status_code for it in answers} == {202, 429}
@@ -106,10 +136,7 @@ def test_flood_of_creates_is_capped_and_does_not_delay_others(poppy):
 
 
 def test_flood_of_purges_is_merged_and_does_not_delay_others(poppy):
-    services = accepted(flood(poppy, creates(SERVICES)))
-    assert len(services) == SERVICES
-    for service in services:
-        wait(lambda it=service: call(poppy, "GET", it).json()["status"] == "deployed", 120)
+    services = deployed(poppy)
     purges = [
         ("DELETE", f"{service}/assets", {"params": {"url": f"/{number}"}})
         for number in range(10)
@@ -123,9 +150,7 @@ def test_flood_of_purges_is_merged_and_does_not_delay_others(poppy):
 
 
 def test_flood_of_changes_does_not_delay_others(poppy):
-    services = accepted(flood(poppy, creates(SERVICES)))
-    for service in services:
-        wait(lambda it=service: call(poppy, "GET", it).json()["status"] == "deployed", 120)
+    services = deployed(poppy)
     patch = [{"op": "replace", "path": "/name", "value": "another"}]
     changes = [("PATCH", service, {"json": patch}) for _ in range(3) for service in services]
     answers = flood(poppy, changes)
@@ -135,9 +160,7 @@ def test_flood_of_changes_does_not_delay_others(poppy):
 
 
 def test_bulk_work_of_an_operator_does_not_delay_tenants(poppy):
-    services = accepted(flood(poppy, creates(SERVICES)))
-    for service in services:
-        wait(lambda it=service: call(poppy, "GET", it).json()["status"] == "deployed", 120)
+    services = deployed(poppy)
     done = poppy.manage("services", "redeploy", "--project", HOSTILE)
     assert done.returncode == 0, done.stderr
     assert f"{SERVICES} services" in done.stdout

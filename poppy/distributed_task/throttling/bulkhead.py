@@ -16,6 +16,13 @@ PATIENCE = 0.1
 QUICK = 1.0
 #: Seconds: the longest deferral of a call.
 LONGEST = 60.0
+#: Seconds: places of a driver with shorter calls are not reserved, for one is free soon anyway.
+SHORT = 0.25
+#: Seconds that a reserved place stays free after the call that it is for is due: the time in which
+#: its operation is posted and claimed.
+SLACK = 2.0
+#: The maximum number of projects to remember.
+MOST_PROJECTS = 1000
 #: Seconds for which options are cached, because reading them is slow compared with the rest.
 FRESH = 1.0
 
@@ -46,9 +53,13 @@ class Slots:
         #: Guards this and the bulkheads that share it; notified when a call ends.
         self.changed = threading.Condition()
 
-    def take(self, driver: str, subject: Subject) -> bool:
-        """Count a new call; return False if the driver may not have another slot."""
-        if not self._has_room(driver, subject):
+    def take(self, driver: str, subject: Subject, spare: int = 0) -> bool:
+        """Count a new call; return False if the driver may not have another slot.
+
+        Args:
+            spare: how many more slots must be left for the driver.
+        """
+        if not self._has_room(driver, subject, spare):
             return False
         self._calls[driver] += 1
         self._holders[subject] += 1
@@ -63,8 +74,8 @@ class Slots:
             del self._holders[subject]
         self.changed.notify_all()
 
-    def _has_room(self, driver: str, subject: Subject) -> bool:
-        if self._total is None or self._calls[driver] < self._own(driver):
+    def _has_room(self, driver: str, subject: Subject, spare: int) -> bool:
+        if self._total is None or self._calls[driver] + spare < self._own(driver):
             return True
         held = len(self._holders) + (subject not in self._holders)
         kept = sum(
@@ -72,7 +83,7 @@ class Slots:
             for other in self._drivers
             if other != driver
         )
-        return held + kept <= self._total
+        return held + kept + spare <= self._total
 
     def _own(self, driver: str) -> int:
         """Return a driver's reserved slots: its option, or its part of half of all slots."""
@@ -87,7 +98,12 @@ class Slots:
 
 
 class Bulkhead:
-    """Limits a worker's concurrent calls of one driver."""
+    """Limits a worker's concurrent calls of one driver.
+
+    Unless calls are short, the next free place is reserved for a deferred call of the project that had
+    its last place before all others that wait. Otherwise a project with many deferred calls could
+    take every place just before the call of another project is retried.
+    """
 
     def __init__(self, driver: str, slots: Slots, clock: Callable[[], float]) -> None:
         self._driver = driver
@@ -97,6 +113,10 @@ class Bulkhead:
         self._began: dict[object, float] = {}
         # A moving average of the duration of calls.
         self._seconds = 1.0
+        # When each project last began a call, oldest first.
+        self._served: dict[str, float] = {}
+        self._reserved: Subject | None = None
+        self._reserved_until = 0.0
 
     @contextlib.contextmanager
     def place(self, limits: Limits, workers: int, subject: Subject) -> Iterator[None]:
@@ -126,12 +146,45 @@ class Bulkhead:
 
     def _begin(self, call: object, limits: Limits, workers: int, subject: Subject) -> bool:
         most = max(1, limits.concurrent // workers) if limits.concurrent else None
-        if most is not None and len(self._began) >= most:
+        spare = int(self._is_reserved_against(subject))
+        if most is not None and len(self._began) + spare >= most:
             return False
-        if not self._slots.take(self._driver, subject):
+        if not self._slots.take(self._driver, subject, spare):
             return False
         self._began[call] = self._clock()
+        if self._reserved is not None and self._reserved.project_id == subject.project_id:
+            self._reserved = None
+        self._served.pop(subject.project_id, None)
+        self._served[subject.project_id] = self._clock()
+        if len(self._served) > MOST_PROJECTS:
+            del self._served[next(iter(self._served))]
         return True
+
+    def _is_reserved_against(self, subject: Subject) -> bool:
+        """Whether the next free place is reserved for another project."""
+        holder = self._holder()
+        return holder is not None and holder.project_id != subject.project_id
+
+    def _holder(self) -> Subject | None:
+        return self._reserved if self._clock() < self._reserved_until else None
+
+    def _reserve(self, subject: Subject) -> float | None:
+        """Reserve the next place; return the seconds until it is probably free, or None.
+
+        Only a call of a project that was served earlier replaces the present holder.
+        """
+        oldest, holder = self._oldest(), self._holder()
+        if max(self._seconds, oldest) <= SHORT:
+            return None
+        if holder not in (None, subject) and (self._served_at(subject) >= self._served_at(holder)):
+            return None
+        wait = self._seconds - oldest if oldest < self._seconds else min(oldest, LONGEST)
+        self._reserved, self._reserved_until = subject, self._clock() + wait + SLACK
+        return wait
+
+    def _served_at(self, subject: Subject) -> float:
+        """Return when a call of the project last began; 0 if none is known."""
+        return self._served.get(subject.project_id, 0.0)
 
     def _end(self, call: object, subject: Subject) -> None:
         with self._slots.changed:
@@ -153,7 +206,8 @@ class Bulkhead:
     def _deferred(self, subject: Subject) -> Deferred:
         under_way = len(self._began)
         interval = max(self._seconds, self._oldest()) / max(1, under_way)
+        reserved = self._reserve(subject)
         return Deferred(
             f"{self._driver} already runs {under_way} calls of this worker",
-            self._turns.next(interval, subject.project_id),
+            self._turns.next(interval, subject.project_id) if reserved is None else reserved,
         )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rate limiter, bulkhead and circuit breaker of several workers with one store."""
 
+import contextlib
 import datetime
 import random
 import threading
@@ -112,10 +113,10 @@ def fail(gate, service="s", error=DOWN, project="p"):
         call(gate, service, error, project)
 
 
-def refused(gate, project="p"):
+def refused(gate, project="p", service="s"):
     """Make a call that is deferred, and return the seconds until its retry."""
     with pytest.raises(Deferred) as caught:
-        call(gate, project=project)
+        call(gate, service, project=project)
     return caught.value.seconds
 
 
@@ -528,7 +529,7 @@ def test_a_projects_calls_without_a_slot_do_not_delay_another(make, clock):
     gate = make(concurrent=1)
     with passing(gate, "running", "hostile"):
         clock.seconds += 2
-        waits = [refused(gate, "hostile") for _ in range(40)]
+        waits = [refused(gate, "hostile", f"s{n}") for n in range(40)]
         assert max(waits) > 35
         assert refused(gate, "victim") <= 8
 
@@ -557,3 +558,29 @@ def test_waiting_projects_share_a_driver(make, clock, projects):
     share = min(20, 60 / projects)
     assert min(passed.values()) >= share / 4, passed
     assert sum(passed.values()) >= (20 if projects == 1 else 36), passed
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_flood_does_not_take_the_place_of_another_project(make, clock, seed):
+    """One project has a call for each free moment; the other's only call is retried when due."""
+    random.seed(seed)
+    gate = make(concurrent=1)
+    for _ in range(5):
+        with passing(gate):
+            clock.seconds += 2
+    start = ends = clock.seconds
+    due = {("flood", n): start for n in range(200)} | {("victim", 0): start + 5}
+    with contextlib.ExitStack() as running:
+        while ("victim", 0) in due:
+            clock.seconds += 0.1
+            assert clock.seconds < start + 10
+            if clock.seconds >= ends:
+                running.close()
+            for key in sorted((it for it in due if due[it] <= clock.seconds), key=due.get)[:4]:
+                try:
+                    running.enter_context(passing(gate, f"s{key[1]}", key[0]))
+                except Deferred as exc:
+                    due[key] = clock.seconds + exc.seconds
+                else:
+                    del due[key]
+                    ends = clock.seconds + 2
