@@ -2,6 +2,7 @@
 """Logging with oslo.log. Secrets are masked in everything that is written."""
 
 import logging
+import os
 import re
 import urllib.parse
 from collections.abc import Iterable
@@ -64,6 +65,41 @@ def setup(conf: cfg.ConfigOpts) -> None:
             if not isinstance(handler.formatter, _Masking):
                 handler.setFormatter(_Masking(handler.formatter))
             faults.keep_short(handler)
+
+
+class _ForkGuard:
+    """Lets a fork wait until no other thread writes to the log.
+
+    The buffer of a log file has a lock, which a forked child inherits. If it was held at the time
+    of the fork, the child would hang at its first message. (:mod:`logging` resets only its own
+    locks in a child.)
+    """
+
+    def __init__(self) -> None:
+        self._held: list[logging.Handler] = []
+
+    def hold(self) -> None:
+        """Wait for messages in progress and hold up others."""
+        for handler in logging.root.handlers:
+            handler.acquire()
+            self._held.append(handler)
+
+    def release(self) -> None:
+        """Let the parent write again."""
+        while self._held:
+            self._held.pop().release()
+
+    def forget(self) -> None:
+        """In the child: its locks are new."""
+        self._held.clear()
+
+
+_fork_guard = _ForkGuard()
+os.register_at_fork(
+    before=_fork_guard.hold,
+    after_in_parent=_fork_guard.release,
+    after_in_child=_fork_guard.forget,
+)
 
 
 def register_secrets(values: Iterable[object]) -> None:

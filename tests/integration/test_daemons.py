@@ -3,12 +3,16 @@
 
 import contextlib
 import json
+import logging
+import multiprocessing
 import os
 import pathlib
+import select
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -86,6 +90,33 @@ def test_daemon_exits_with_0_on_sigterm(installation, program):
         wait(lambda: _children(daemon.pid), 20)
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(timeout=20) == 0
+
+
+def test_child_forked_during_a_log_message_can_log(monkeypatch):
+    """As when a daemon is terminated, and so writes a message, while it starts its processes."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(stream)])
+        # More than the pipe holds, so the write goes on until the drain begins.
+        writing = threading.Thread(target=logging.error, args=("a" * 200_000,))
+        writing.start()
+        wait(lambda: select.select([reader], [], [], 0)[0], 20)
+        drain = threading.Timer(0.5, _drain, (reader,))
+        drain.start()
+        child = multiprocessing.get_context("fork").Process(target=logging.error, args=("alive",))
+        child.start()
+        child.join(20)
+        child.kill()
+        child.join()
+        writing.join()
+    drain.join()
+    os.close(reader)
+    assert child.exitcode == 0
+
+
+def _drain(reader):
+    while os.read(reader, 65536):
+        pass
 
 
 def test_standalone_needs_no_setup(tmp_path):

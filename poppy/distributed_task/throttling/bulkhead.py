@@ -100,9 +100,9 @@ class Slots:
 class Bulkhead:
     """Limits a worker's concurrent calls of one driver.
 
-    Unless calls are short, the next free place is reserved for a deferred call of the project that had
-    its last place before all others that wait. Otherwise a project with many deferred calls could
-    take every place just before the call of another project is retried.
+    Unless calls are short, the next free place is reserved for a deferred call of the project
+    that had its last place before all others that wait. Otherwise a project with many deferred
+    calls could take every place just before the call of another project is retried.
     """
 
     def __init__(self, driver: str, slots: Slots, clock: Callable[[], float]) -> None:

@@ -158,8 +158,9 @@ class Server:
         return refusal(refused, identifier)
 
     async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
+        # From here on, stop() uses both.
+        self._loop = asyncio.get_running_loop()
         if self._asked:
             self._wake.set()
         threads = [
