@@ -5,7 +5,8 @@ import difflib
 import ipaddress
 import json
 import sys
-from collections.abc import Callable, Mapping
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -61,6 +62,53 @@ def load(path: str) -> Document:
     if not isinstance(found, dict):
         raise exceptions.CommandError(f"{name} must hold one document, with a key for each field")
     return writable(found)
+
+
+def simple(
+    domains: Sequence[str],
+    origin: str,
+    flavor: str,
+    name: str | None = None,
+    certificate: str | None = None,
+) -> Document:
+    """Return the document of a service with one origin.
+
+    Args:
+        origin: a host name or address, or a URL with it: ``https://origin.example.net``.
+        name: by default the first domain.
+        certificate: the kind of certificate of all domains; without it they are served by HTTP.
+
+    Raises:
+        CommandError: the origin is invalid.
+    """
+    secure = {"protocol": "https", "certificate": certificate} if certificate else {}
+    return {
+        "name": name or domains[0],
+        "flavor_id": flavor,
+        "domains": [{"domain": domain, **secure} for domain in domains],
+        "origins": [_parsed(origin)],
+    }
+
+
+def _parsed(text: str) -> Document:
+    refusal = exceptions.CommandError(
+        f"{text!r} is not an origin; examples: origin.example.net, 192.0.2.1:80, "
+        "https://origin.example.net"
+    )
+    try:
+        parts = urllib.parse.urlsplit(text if "://" in text else f"http://{text}")
+        port = parts.port
+    except ValueError as exc:
+        raise refusal from exc
+    rest = (parts.path.strip("/"), parts.query, parts.fragment, parts.username)
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(rest):
+        raise refusal
+    found: Document = {"origin": parts.hostname}
+    if parts.scheme == "https":
+        found |= {"ssl": True, "port": port or 443}
+    elif port is not None:
+        found["port"] = port
+    return found
 
 
 def writable(document: Mapping[str, Any]) -> Document:

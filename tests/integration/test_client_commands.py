@@ -126,6 +126,41 @@ def test_create_with_wait_shows_progress_until_deployed(domain, installation):
     assert any(entry["service_id"] == shown["id"] for entry in stored)
 
 
+def test_create_from_options(domain):
+    made = run(
+        *("service", "create", "--domain", domain, "--domain", f"img.{domain}"),
+        *("--origin", "https://origin.example.net", "--flavor", "standard"),
+        *("--wait", "--format", "json"),
+    )
+    assert made.code == 0, made.shown
+    shown = json.loads(made.out)
+    assert shown["name"] == domain
+    assert [entry["domain"] for entry in shown["domains"]] == [domain, f"img.{domain}"]
+    (origin,) = shown["origins"]
+    assert (origin["origin"], origin["port"], origin["ssl"]) == ("origin.example.net", 443, True)
+    listed = run("service", "list", "--domain", domain, "-f", "value", "-c", "Domains")
+    assert listed.out == f"{domain}, img.{domain}\n"
+    for form in ("yaml", "json"):
+        listed = run("service", "list", "--domain", domain, "-f", form, "-c", "Domains")
+        assert yaml.safe_load(listed.out) == [{"Domains": [domain, f"img.{domain}"]}]
+    value = run("service", "show", domain, "-f", "value", "-c", "origins")
+    assert json.loads(value.out)[0]["origin"] == "origin.example.net"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "missing: --domain, --origin, --flavor"),
+        (("--domain", "a.example.com", "--flavor", "standard"), "missing: --origin"),
+        (("-f", "service.yaml", "--name", "shop"), "--file can't be used with --name"),
+    ],
+)
+def test_create_needs_a_file_or_all_options(options, message):
+    made = run("service", "create", *options)
+    assert made.code == 1
+    assert message in made.shown
+
+
 def test_create_without_wait_returns_at_once(domain):
     assert create(domain)["status"] == "create_in_progress"
 

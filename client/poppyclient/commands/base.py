@@ -2,9 +2,11 @@
 """Base classes, arguments and output helpers of the commands."""
 
 import argparse
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import yaml
 from cliff import columns
 from osc_lib import exceptions
 from osc_lib.command import command
@@ -14,18 +16,51 @@ from poppyclient import api, documents, waiting
 _TIMEOUT = 3600.0
 
 
+class _Texts(list[str]):
+    """A list of strings; as text, they are separated by commas."""
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self))
+
+
+class _Object(dict[str, Any]):
+    """An object; as text, it is JSON."""
+
+    def __str__(self) -> str:
+        return json.dumps(self)
+
+
+class _Objects(list[Any]):
+    """A list; as text, it is JSON."""
+
+    def __str__(self) -> str:
+        return json.dumps(self)
+
+
+# cliff converts values to text for --format value, csv and shell, and passes them to PyYAML.
+yaml.SafeDumper.add_representer(_Texts, yaml.SafeDumper.represent_list)
+yaml.SafeDumper.add_representer(_Objects, yaml.SafeDumper.represent_list)
+yaml.SafeDumper.add_representer(_Object, yaml.SafeDumper.represent_dict)
+
+
 class Nested(columns.FormattableColumn):
-    """A list or an object: rendered as YAML in a table, unchanged in JSON and YAML."""
+    """A list or an object: YAML in a table, JSON in text, unchanged in JSON and YAML."""
 
     def human_readable(self) -> str:
         return documents.dump(self._value).rstrip() if self._value else ""
 
+    def machine_readable(self) -> Any:
+        return _Object(self._value) if isinstance(self._value, dict) else _Objects(self._value)
+
 
 class Lines(columns.FormattableColumn):
-    """A list of strings: one per line in a table."""
+    """A list of strings: one per line in a table, separated by commas in text."""
 
     def human_readable(self) -> str:
         return "\n".join(str(entry) for entry in self._value)
+
+    def machine_readable(self) -> Any:
+        return _Texts(self._value)
 
 
 class Base(command.Command):
@@ -42,6 +77,7 @@ class FromFile(Base):
     """A command that reads a document; ``-f`` is the file, not the output format."""
 
     conflict_handler = "resolve"
+    file_is_required = True
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add ``--file``."""
@@ -50,7 +86,7 @@ class FromFile(Base):
             "-f",
             "--file",
             metavar="<file>",
-            required=True,
+            required=self.file_is_required,
             help="YAML or JSON file with the service document; - reads standard input",
         )
         return parser

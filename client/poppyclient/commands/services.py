@@ -18,11 +18,31 @@ Rows = tuple[Sequence[str], Iterable[Sequence[Any]]]
 
 
 class Create(base.FromFile, command.ShowOne):
-    """Create a service from a document."""
+    """Create a service, from a document or from options."""
+
+    file_is_required = False
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the command's arguments."""
         parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--domain",
+            metavar="<domain>",
+            action="append",
+            help="Without a file: a domain of the service; may be repeated",
+        )
+        parser.add_argument(
+            "--origin", metavar="<origin>", help="Without a file: host[:port] or URL of the origin"
+        )
+        parser.add_argument("--flavor", metavar="<flavor>", help="Without a file: its flavor")
+        parser.add_argument(
+            "--name", metavar="<name>", help="Without a file: its name (default: the first domain)"
+        )
+        parser.add_argument(
+            "--certificate",
+            metavar="<kind>",
+            help="Without a file: serve the domains by HTTPS, with certificates of this kind",
+        )
         base.add_wait(parser)
         parser.add_argument(
             "--idempotency-key",
@@ -34,7 +54,7 @@ class Create(base.FromFile, command.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Row:
         """Create the service."""
-        document = documents.load(parsed_args.file)
+        document = self._document(parsed_args)
         key = parsed_args.idempotency_key or str(uuid.uuid4())
         try:
             service_id, answer = self.client.create_service(document, key)
@@ -45,6 +65,24 @@ class Create(base.FromFile, command.ShowOne):
             ) from exc
         base.wait(self.client, parsed_args, service_id, "create", answer.request_id)
         return base.shown(self.client.service(service_id)[0])
+
+    @staticmethod
+    def _document(given: argparse.Namespace) -> documents.Document:
+        required = {"--domain": given.domain, "--origin": given.origin, "--flavor": given.flavor}
+        optional = {"--name": given.name, "--certificate": given.certificate}
+        options = [name for name, value in (required | optional).items() if value]
+        if given.file is not None:
+            if options:
+                raise exceptions.CommandError(f"--file can't be used with {options[0]}")
+            return documents.load(given.file)
+        missing = [name for name, value in required.items() if not value]
+        if missing:
+            raise exceptions.CommandError(
+                f"missing: {', '.join(missing)}; or give the service's document by --file"
+            )
+        return documents.simple(
+            given.domain, given.origin, given.flavor, given.name, given.certificate
+        )
 
 
 class List(base.Base, command.Lister):

@@ -180,3 +180,28 @@ def test_a_missing_file_is_named(tmp_path):
 def test_dns_records_are_read_only():
     shown = {**MINIMAL, "id": "1", "status": "deployed", "dns_records": [{"domain": "a.b"}]}
     assert documents.writable(shown) == MINIMAL
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("origin.example.net", {"origin": "origin.example.net"}),
+        ("192.0.2.1:80", {"origin": "192.0.2.1", "port": 80}),
+        ("[2001:db8::1]:80", {"origin": "2001:db8::1", "port": 80}),
+        ("https://o.example.net/", {"origin": "o.example.net", "ssl": True, "port": 443}),
+        ("https://o.example.net:443", {"origin": "o.example.net", "ssl": True, "port": 443}),
+    ],
+)
+def test_simple_document_is_accepted(text, origin):
+    document = documents.simple(["www.example.com"], text, "standard", certificate="sni")
+    assert document["origins"] == [origin]
+    assert document["name"] == "www.example.com"
+    assert validation.service(document, TTL, shared=())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ftp://o.example.net", "o.example.net:99999", "http://o.example.net/path", "a@b"]
+)
+def test_simple_document_refuses_an_invalid_origin(text):
+    with pytest.raises(exceptions.CommandError, match="is not an origin"):
+        documents.simple(["www.example.com"], text, "standard")
