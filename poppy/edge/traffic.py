@@ -7,10 +7,10 @@ those counters. What HAProxy counts between the last sample and its own end is l
 """
 
 import datetime
-import itertools
 import json
+import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,15 @@ from oslo_log import log
 
 from poppy.common.clock import now_utc
 from poppy.edge import files
-from poppy.model.edge_traffic import MAX_DOMAINS, TOTAL, Batch, Counts, Domain, hour_of
+from poppy.model.edge_traffic import (
+    MAX_ROWS,
+    TOTAL,
+    UNKNOWN,
+    Batch,
+    Counts,
+    Domain,
+    hour_of,
+)
 
 LOG = log.getLogger(__name__)
 
@@ -27,6 +35,8 @@ LOG = log.getLogger(__name__)
 MAX_HOURS = 72
 #: HAProxy's counters have 32 bits; that of bytes has 64.
 _WRAP = 2**32
+#: The countries that are reported: all codes but :data:`UNKNOWN`.
+_CODE = re.compile(rf"(?!{UNKNOWN})[A-Z]{{2}}")
 
 
 class Sample(NamedTuple):
@@ -34,7 +44,8 @@ class Sample(NamedTuple):
 
     Attributes:
         process: identifies the process, which counts from zero.
-        counts: by domain.
+        counts: by domain and country as the geography database has it, which may be no code;
+            :data:`UNKNOWN` if it does not have the client.
     """
 
     process: str
@@ -47,7 +58,8 @@ class _Hour:
 
     Attributes:
         process, seen: the last sample.
-        taken: what the API has, since the agent's start.
+        sums: by domain and country.
+        taken: what the API has of domains in all countries, since the agent's start.
     """
 
     source: str
@@ -58,9 +70,19 @@ class _Hour:
     sums: Mapping[Domain, Counts]
     taken: dict[Domain, Counts] = field(default_factory=dict)
 
-    def pending(self) -> Iterator[Domain]:
-        """Yield the domains with sums that the API does not have."""
-        return (domain for domain, counts in self.sums.items() if self.taken.get(domain) != counts)
+    def pending(self) -> Iterator[Mapping[Domain, Counts]]:
+        """Yield the sums of each domain that the API does not have, in all and by country.
+
+        Sums only grow, so a domain has new ones in a country if it has new ones in all.
+        """
+        domains: dict[Domain, dict[Domain, Counts]] = {}
+        for domain, counts in self.sums.items():
+            whole = domain.everywhere
+            rows = domains.setdefault(whole, {whole: Counts()})
+            rows[whole] = rows[whole].plus(counts)
+            if _CODE.fullmatch(domain.country):
+                rows[domain] = counts
+        return (rows for whole, rows in domains.items() if self.taken.get(whole) != rows[whole])
 
 
 class Ledger:
@@ -110,9 +132,12 @@ class Ledger:
     def batch(self) -> Batch | None:
         """Return sums for the API, oldest first; None if it has all."""
         for hour in self._hours:
-            domains = list(itertools.islice(hour.pending(), MAX_DOMAINS))
-            if domains:
-                counts = {domain: hour.sums[domain] for domain in domains}
+            counts: dict[Domain, Counts] = {}
+            for rows in hour.pending():
+                if counts and len(counts) + len(rows) > MAX_ROWS:
+                    break
+                counts |= rows
+            if counts:
                 counts[TOTAL] = _total(hour.sums)
                 return Batch(hour.source, hour.hour, hour.sequence, counts)
         return None
@@ -125,10 +150,13 @@ class Ledger:
         """
         for hour in self._hours:
             if hour.source == batch.source:
-                counts = batch.counts if stored else hour.sums
+                found: Iterable[Mapping[Domain, Counts]] = [batch.counts]
                 if not stored:
                     self._lose(hour)
-                hour.taken |= {domain: it for domain, it in counts.items() if domain != TOTAL}
+                    found = list(hour.pending())
+                for counts in found:
+                    hour.taken |= {it: counts[it] for it in counts if not it.country}
+                hour.taken.pop(TOTAL, None)
         for hour in [it for it in self._hours[:-1] if not any(it.pending())]:
             self._drop(hour)
 
@@ -210,7 +238,10 @@ def _rows(counts: Mapping[Domain, Counts]) -> list[list[Any]]:
 
 
 def _counts(rows: list[list[Any]]) -> dict[Domain, Counts]:
-    return {
-        Domain(str(service_id), str(name)): Counts(*(int(it) for it in counts))
-        for service_id, name, *counts in rows
-    }
+    found = {}
+    for service_id, name, *more in rows:
+        # Files of earlier releases have no countries.
+        country, *counts = more if len(more) > len(Counts._fields) else (UNKNOWN, *more)
+        domain = Domain(str(service_id), str(name), str(country))
+        found[domain] = Counts(*(int(it) for it in counts))
+    return found

@@ -22,6 +22,8 @@ from poppy.storage.base import Storage
 #: The default period of a report.
 DEFAULT_PERIOD = datetime.timedelta(days=1)
 MAX_PERIOD = datetime.timedelta(days=366)
+#: The value of ``groupBy``.
+COUNTRY = "country"
 
 _TIME = "%Y-%m-%dT%H:%M:%S"
 _CALLS = 4
@@ -78,6 +80,7 @@ class AnalyticsManager:
         metric: str | None,
         start: str | None,
         end: str | None,
+        group_by: str | None = None,
     ) -> Report:
         """Return the analytics of a domain of a service.
 
@@ -89,6 +92,7 @@ class AnalyticsManager:
             start: the start of the period (inclusive) in UTC, as ``YYYY-mm-ddTHH:MM:SS``; by
                 default a day before ``end``.
             end: the end of the period (exclusive); by default now.
+            group_by: ``country``, or None for the provider's zones.
 
         Raises:
             InvalidRequest: an argument is invalid, no provider of the service supports
@@ -96,11 +100,11 @@ class AnalyticsManager:
             NotFound: the project has no such service, or the service no such domain.
             Unavailable: the provider does not answer.
         """
-        query = _query(domain, metric, start, end)
+        query = _query(domain, metric, start, end, group_by)
         service = self._storage.services.get(project_id, service_id)
         if query.domain not in service.spec.domain_names:
             raise errors.NotFound(f"Service {service_id} has no domain {query.domain}")
-        name, detail = self._source(service, query.domain)
+        name, detail = self._source(service, query)
         key = (service_id, service.spec.flavor_id, name, query)
         kept = self._recall(key)
         if kept is None:
@@ -109,14 +113,17 @@ class AnalyticsManager:
             self._keep(key, kept)
         return kept
 
-    def _source(self, service: Service, domain: str) -> tuple[str, ProviderDetail]:
-        """Return the first provider that serves the domain and supports analytics."""
+    def _source(self, service: Service, query: Query) -> tuple[str, ProviderDetail]:
+        """Return the first provider that serves the domain and supports such analytics."""
+        needed = {Capability.ANALYTICS}
+        if query.by_country:
+            needed.add(Capability.ANALYTICS_BY_COUNTRY)
         for name, detail in service.provider_details.items():
             provider = self._providers.get(name)
-            serves = any(entry.domain == domain for entry in detail.access_urls)
-            if serves and provider and Capability.ANALYTICS in provider.supports:
+            serves = any(entry.domain == query.domain for entry in detail.access_urls)
+            if serves and provider and needed <= provider.supports:
                 return name, detail
-        raise errors.InvalidRequest(f"No provider has {Capability.ANALYTICS} of {domain}")
+        raise errors.InvalidRequest(f"No provider has {max(needed, key=len)} of {query.domain}")
 
     def _ask(
         self, provider: Provider, service: Service, detail: ProviderDetail, query: Query
@@ -155,13 +162,21 @@ def _wait(seconds: float | None) -> int:
     return round(min(max(seconds, 1), _LONGEST_WAIT))
 
 
-def _query(domain: str | None, metric: str | None, start: str | None, end: str | None) -> Query:
+def _query(
+    domain: str | None,
+    metric: str | None,
+    start: str | None,
+    end: str | None,
+    group_by: str | None,
+) -> Query:
     name = host(domain or "", "domain")
     try:
         counted = Metric(metric or "")
     except ValueError:
         known = ", ".join(Metric)
         raise errors.InvalidRequest(f"The metricType must be one of {known}") from None
+    if group_by not in (None, COUNTRY):
+        raise errors.InvalidRequest(f"The groupBy must be {COUNTRY}")
     # Round to the minute, so that repeated queries hit the cache.
     now = datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0)
     last = now if end is None else _moment(end, "endTime")
@@ -170,7 +185,7 @@ def _query(domain: str | None, metric: str | None, start: str | None, end: str |
         raise errors.InvalidRequest(
             f"The endTime must be after the startTime, by {MAX_PERIOD.days} days at most"
         )
-    return Query(name, counted, first, last)
+    return Query(name, counted, first, last, group_by is not None)
 
 
 def _moment(text: str, what: str) -> datetime.datetime:

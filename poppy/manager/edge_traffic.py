@@ -40,10 +40,12 @@ class EdgeTraffic:
         now = now_utc()
         if not now - self._keep <= hour <= now + HOUR:
             return False
-        counts = {
-            Domain(entry["service_id"], entry["domain"]): _counts(entry)
-            for entry in body["domains"]
-        }
+        counts: dict[Domain, Counts] = {}
+        for entry in body["domains"]:
+            domain = Domain(entry["service_id"], entry["domain"])
+            counts[domain] = _counts(entry)
+            for country, part in entry.get("countries", {}).items():
+                counts[domain._replace(country=country)] = _counts(part)
         counts[TOTAL] = _counts(body["total"])
         batch = Batch(body["source"], hour, int(body["sequence"]), counts)
         self._store.add_traffic(node.name, batch, self._keep)

@@ -28,6 +28,7 @@ class Capability(enum.StrEnum):
     CUSTOM_CERTIFICATE = "custom certificates"
     LOG_DELIVERY = "log delivery"
     ANALYTICS = "analytics"
+    ANALYTICS_BY_COUNTRY = "analytics by country"
     HTTPS_REDIRECT = "redirects to HTTPS"
     HSTS = "HTTP Strict Transport Security"
     MIN_TLS = "a minimum TLS version"

@@ -2,8 +2,8 @@
 """JSON Schemas of the bodies that nodes of the operator's own edge send."""
 
 from poppy.model.edge import MAX_FAILURES, MAX_REASON
-from poppy.model.edge_traffic import MAX_COUNT, MAX_DOMAINS
-from poppy.model.schema_parts import NODE_NAME, PROJECT_ID, Schema, record, text
+from poppy.model.edge_traffic import MAX_COUNT, MAX_COUNTRIES, MAX_DOMAINS
+from poppy.model.schema_parts import COUNTRY, NODE_NAME, PROJECT_ID, Schema, record, text
 
 REVISION: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 
@@ -92,6 +92,15 @@ TRAFFIC: Schema = record(
                     "service_id": text("The service that had the domain.", 1, 64, PROJECT_ID),
                     "domain": text("The domain.", 1, 253),
                     **_COUNTS,
+                    "countries": {
+                        "type": "object",
+                        "title": "Countries",
+                        "description": "The parts of clients with a known country, by its "
+                        "ISO 3166-1 code of two letters.",
+                        "maxProperties": MAX_COUNTRIES,
+                        "propertyNames": text("A country.", 2, 2, COUNTRY),
+                        "additionalProperties": record("Country", _COUNTS, tuple(_COUNTS)),
+                    },
                 },
                 ("service_id", "domain", *_COUNTS),
             ),

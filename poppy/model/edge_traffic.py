@@ -7,13 +7,19 @@ each hour's sums. So a repeated report replaces equal figures, and nothing count
 
 import abc
 import datetime
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 HOUR = datetime.timedelta(hours=1)
 
-#: Domains in a report.
-MAX_DOMAINS = 1000
+#: Domains in a report, and its rows: each domain has one, and one for each of its countries. A
+#: domain with more rows is the only one of its report.
+MAX_DOMAINS = MAX_ROWS = 1000
+#: The country of clients that no geography database has: a code that ISO 3166-1 leaves to users.
+UNKNOWN = "ZZ"
+#: The codes of two letters.
+MAX_COUNTRIES = 26 * 26
 #: So that the sums over all nodes fit in 64 bits.
 MAX_COUNT = 2**53
 
@@ -61,10 +67,20 @@ class Counts(NamedTuple):
 
 
 class Domain(NamedTuple):
-    """A domain while a service has it: another service that gets it has figures of its own."""
+    """A domain while a service has it: another service that gets it has figures of its own.
+
+    Attributes:
+        country: the clients' one, as its ISO 3166-1 code of two letters; empty for all.
+    """
 
     service_id: str
     name: str
+    country: str = ""
+
+    @property
+    def everywhere(self) -> "Domain":
+        """The domain with the clients of all countries."""
+        return self._replace(country="")
 
 
 #: Stands for all domains of a node.
@@ -79,13 +95,45 @@ class Batch(NamedTuple):
             sums add up.
         hour: its start.
         sequence: sums with a higher number replace those of the same source.
-        counts: by domain.
+        counts: by domain. Those of countries are parts of it, without :data:`UNKNOWN`.
     """
 
     source: str
     hour: datetime.datetime
     sequence: int
     counts: Mapping[Domain, Counts]
+
+
+#: Sums by hour, in order of time.
+Hours = Sequence[tuple[datetime.datetime, Counts]]
+
+
+def by_country(
+    totals: Iterable[tuple[datetime.datetime, Counts]],
+    parts: Iterable[tuple[str, datetime.datetime, Counts]],
+) -> Mapping[str, Hours]:
+    """Return sums by country, in order of codes, so that they add up to the totals.
+
+    Args:
+        totals: the sums of all countries by hour.
+        parts: sums by country and hour, in any order; equal ones add up.
+
+    Returns:
+        :data:`UNKNOWN` has the rest of the totals.
+    """
+    rest = dict(totals)
+    found: dict[str, dict[datetime.datetime, Counts]] = defaultdict(dict)
+    for country, hour, counts in parts:
+        if country == UNKNOWN:
+            continue
+        found[country][hour] = found[country].get(hour, Counts()).plus(counts)
+        # A store may have countries that are newer than the totals.
+        left = zip(rest.get(hour, Counts()), counts, strict=True)
+        rest[hour] = Counts(*(max(a - b, 0) for a, b in left))
+    unknown = {hour: counts for hour, counts in rest.items() if any(counts)}
+    if unknown:
+        found[UNKNOWN] = unknown
+    return {country: sorted(hours.items()) for country, hours in sorted(found.items())}
 
 
 class Traffic(Protocol):
@@ -104,13 +152,21 @@ class Traffic(Protocol):
         """
 
     @abc.abstractmethod
-    def traffic(
-        self, domain: Domain, start: datetime.datetime, end: datetime.datetime
-    ) -> Sequence[tuple[datetime.datetime, Counts]]:
-        """Return the sums over all nodes by hour, in order.
+    def traffic(self, domain: Domain, start: datetime.datetime, end: datetime.datetime) -> Hours:
+        """Return the sums over all nodes and countries by hour, in order.
 
         Args:
             start, end: the hours begin within these, without ``end``.
+        """
+
+    @abc.abstractmethod
+    def traffic_by_country(
+        self, domain: Domain, start: datetime.datetime, end: datetime.datetime
+    ) -> Mapping[str, Hours]:
+        """Return the sums over all nodes by country and hour; see :func:`by_country`.
+
+        Args:
+            start, end: as for :meth:`traffic`.
         """
 
     @abc.abstractmethod

@@ -46,7 +46,10 @@ class Issuance:
 
 
 class Metric(enum.StrEnum):
-    """The metrics of a provider's statistics."""
+    """The metrics of a provider's statistics.
+
+    A provider may lack some. ``CACHE_HITS`` are the requests that its cache has answered.
+    """
 
     REQUEST_COUNT = "requestCount"
     BANDWIDTH_OUT = "bandwidthOut"
@@ -55,6 +58,7 @@ class Metric(enum.StrEnum):
     RESPONSES_3XX = "httpResponseCode_3XX"
     RESPONSES_4XX = "httpResponseCode_4XX"
     RESPONSES_5XX = "httpResponseCode_5XX"
+    CACHE_HITS = "cacheHits"
 
 
 class Query(NamedTuple):
@@ -63,12 +67,15 @@ class Query(NamedTuple):
     Attributes:
         start: the start of the range, inclusive, in UTC.
         end: the end of the range, exclusive, in UTC.
+        by_country: whether zones are the clients' countries, by their ISO 3166-1 codes of two
+            letters, with ``ZZ`` for unknown ones.
     """
 
     domain: str
     metric: Metric
     start: datetime.datetime
     end: datetime.datetime
+    by_country: bool = False
 
 
 class Point(NamedTuple):
@@ -339,11 +346,12 @@ class Provider(Driver, abc.ABC):
     ) -> Mapping[str, Sequence[Point]]:
         """Return counts in order of time, by zone (``Global`` if there is only one).
 
-        For drivers that declare ``ANALYTICS``.
+        For drivers that declare ``ANALYTICS``. Queries by country are for those that also declare
+        ``ANALYTICS_BY_COUNTRY``.
 
         Raises:
             RetryableError: a temporary failure.
-            PermanentError: the provider refuses, or has no such service.
+            PermanentError: the provider refuses, or has no such service or metric.
         """
         raise PermanentError(f"{self.name} has no analytics")
 

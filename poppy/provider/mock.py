@@ -164,8 +164,10 @@ class MockProvider(Provider):
         first = query.start.replace(minute=0, second=0, microsecond=0)
         hours = [first + n * hour for n in range(-(-(query.end - first) // hour))]
         return {
-            zone: [Point(moment, _count(query, zone, moment)) for moment in hours]
-            for zone in ("North America", "EMEA", "APAC")
+            country if query.by_country else zone: [
+                Point(moment, _count(query, zone, moment)) for moment in hours
+            ]
+            for zone, country in _ZONES.items()
         }
 
     def health(self) -> bool:
@@ -234,6 +236,8 @@ class MockProvider(Provider):
             os.replace(temporary, path)
 
 
+#: The country that all simulated clients of a zone have.
+_ZONES = {"North America": "US", "EMEA": "DE", "APAC": "ZZ"}
 #: Responses of each class per thousand.
 _SHARES = {
     Metric.RESPONSES_1XX: 0,
@@ -243,6 +247,7 @@ _SHARES = {
     Metric.RESPONSES_5XX: 5,
 }
 _BYTES_OF_A_RESPONSE = 20_000
+_HITS = 800  # Per thousand requests.
 
 
 def _count(query: Query, zone: str, moment: datetime.datetime) -> int:
@@ -252,6 +257,8 @@ def _count(query: Query, zone: str, moment: datetime.datetime) -> int:
     if query.metric in classes:
         return classes[query.metric]
     requests = sum(classes.values())
+    if query.metric is Metric.CACHE_HITS:
+        return requests * _HITS // 1000
     return requests * (_BYTES_OF_A_RESPONSE if query.metric is Metric.BANDWIDTH_OUT else 1)
 
 

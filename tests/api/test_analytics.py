@@ -7,9 +7,10 @@ import time
 import pytest
 
 from poppy.common import errors
-from poppy.provider.base import Metric
+from poppy.provider.base import Capability, Metric, Point
 
 DOMAIN = "www.example.com"
+NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 DAY = "startTime=2026-01-01T00:00:00&endTime=2026-01-02T00:00:00"
 
 
@@ -61,6 +62,22 @@ def test_results_of_the_provider_are_cached(api, path):
     assert len(api.harness.cdn_a.queries) == 2
 
 
+def test_zones_are_countries_where_the_provider_has_them(api, path, monkeypatch):
+    by_country = f"{DAY}&groupBy=country"
+    kind = type(api.harness.cdn_a)
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "SUPPORTS", kind.SUPPORTS - {Capability.ANALYTICS_BY_COUNTRY})
+        refused = ask(api, path, times=by_country)
+    assert (refused.status_code, api.harness.cdn_a.queries) == (400, [])
+    assert "analytics by country" in refused.json["message"]
+    api.harness.cdn_a.script = [lambda: {"DE": [Point(NOON, 3)], "ZZ": []}]
+    found = ask(api, path, times=by_country)
+    point = {"timestamp": "2026-01-01T12:00:00", "count": 3}
+    assert found.json["requestCount"] == {"DE": [point], "ZZ": []}
+    assert list(ask(api, path).json["requestCount"]) == ["Global"], "the cache tells them apart"
+    assert [query.by_country for query in api.harness.cdn_a.queries] == [True, False]
+
+
 def test_slow_provider_is_a_503_after_the_timeout(api, path):
     api.harness.boot.manager.analytics._timeout = 0.2
     api.harness.cdn_a.script = [lambda: time.sleep(1)]
@@ -110,6 +127,7 @@ def test_permanent_provider_error_is_a_400(api, path):
         f"?domain={DOMAIN}&metricType=requestCount&startTime=2999-01-01T00:00:00",
         f"?domain={DOMAIN}&metricType=requestCount&startTime=1999-01-01T00:00:00",
         f"?domain={DOMAIN}&metricType=requestCount&{DAY.replace('01-02', '01-01')}",
+        f"?domain={DOMAIN}&metricType=requestCount&groupBy=city",
         f"?domain={DOMAIN}&domain={DOMAIN}&metricType=requestCount",
     ],
 )

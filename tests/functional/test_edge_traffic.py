@@ -66,6 +66,7 @@ def test_analytics_have_what_nodes_report_once(send, provider):
         Metric.RESPONSES_3XX: 3,
         Metric.RESPONSES_4XX: 4,
         Metric.RESPONSES_5XX: 5,
+        Metric.CACHE_HITS: 18,
     }
     assert set(expected) == set(Metric)
     for metric, value in expected.items():
@@ -73,6 +74,26 @@ def test_analytics_have_what_nodes_report_once(send, provider):
         assert provider.metrics(SERVICE, None, query) == {"Global": [(NOW, value)]}
     other = Query("other.example.com", Metric.REQUEST_COUNT, NOW - HOUR, NOW + HOUR)
     assert provider.metrics(SERVICE, None, other) == {"Global": []}
+
+
+def test_analytics_by_country_add_up_to_those_of_all(send, provider):
+    assert Capability.ANALYTICS_BY_COUNTRY not in provider.supports, "without the option geography"
+    countries = {
+        "DE": {"responses": [0, 12, 0, 4, 0], "hits": 9, "sent": 500},
+        "FR": {"responses": [1, 0, 0, 0, 5], "hits": 0, "sent": 2**52},
+    }
+    document = {**DOCUMENT, "domains": [{**DOCUMENT["domains"][0], "countries": countries}]}
+    for _ in range(2):
+        assert send(document).json == {"stored": True}
+
+    def ask(metric):
+        query = Query("www.example.com", metric, NOW - HOUR, NOW + HOUR, by_country=True)
+        return provider.metrics(SERVICE, None, query)
+
+    assert ask(Metric.REQUEST_COUNT) == {"DE": [(NOW, 16)], "FR": [(NOW, 6)], "ZZ": [(NOW, 11)]}
+    assert ask(Metric.BANDWIDTH_OUT)["ZZ"] == [(NOW, 2**52 - 500)]
+    assert ask(Metric.CACHE_HITS) == {"DE": [(NOW, 9)], "FR": [(NOW, 0)], "ZZ": [(NOW, 9)]}
+    assert ask(Metric.RESPONSES_5XX) == {"DE": [(NOW, 0)], "FR": [(NOW, 5)], "ZZ": [(NOW, 0)]}
 
 
 def test_node_without_its_token_reports_nothing(app, poppy):
@@ -101,6 +122,9 @@ def test_hour_that_is_not_kept_is_to_be_forgotten(send, poppy, moved):
         (("domains", 0, "domain"), "x" * 254),
         (("domains", 0, "service_id"), ""),
         (("domains",), DOCUMENT["domains"] * 1001),
+        (("domains", 0, "countries"), {"Germany": COUNTS}),
+        (("domains", 0, "countries"), {"de": COUNTS}),
+        (("domains", 0, "countries"), {"DE": {**COUNTS, "sent": -1}}),
         (("more",), 1),
     ],
 )
@@ -116,8 +140,11 @@ def test_invalid_figures_name_the_field(send, poppy, path, value):
 
 
 def test_workers_delete_old_figures(send, poppy, monkeypatch):
-    send(DOCUMENT)
-    send({**DOCUMENT, "source": "f" * 32, "hour": (NOW - 3 * HOUR).isoformat()})
+    domains = [{**DOCUMENT["domains"][0], "countries": {"DE": COUNTS}}]
+    send({**DOCUMENT, "domains": domains})
+    send(
+        {**DOCUMENT, "domains": domains, "source": "f" * 32, "hour": (NOW - 3 * HOUR).isoformat()}
+    )
     worker = dispatcher.Dispatcher(
         poppy.storage, None, None, 1.0, HOUR, 1, traffic_retention=2 * HOUR
     )
@@ -126,3 +153,5 @@ def test_workers_delete_old_figures(send, poppy, monkeypatch):
     found = poppy.storage.edge.traffic(domain, NOW - 24 * HOUR, NOW + HOUR)
     assert found == [(NOW, Counts(1, 20, 3, 4, 5, 18, 2**53))]
     assert poppy.storage.edge.traffic(TOTAL, NOW - 24 * HOUR, NOW + HOUR) == found
+    by_country = poppy.storage.edge.traffic_by_country(domain, NOW - 24 * HOUR, NOW + HOUR)
+    assert by_country == {"DE": found}

@@ -325,6 +325,8 @@ def test_purge_and_analytics_by_domain_and_name(domain, installation):
     counted = run("service", "analytics", domain, "--metric", "bandwidthOut", "-f", "json")
     assert {entry["Zone"] for entry in json.loads(counted.out)} >= {"EMEA"}
     refused(run("service", "analytics", domain, "--metric", "nonsense"), "metricType")
+    counted = run("service", "analytics", domain, "--by-country", "-f", "json")
+    assert {entry["Zone"] for entry in json.loads(counted.out)} == {"DE", "US", "ZZ"}
 
 
 def test_operator_cancels_and_retries_a_failing_operation(domain, installation):

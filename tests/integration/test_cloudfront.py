@@ -758,8 +758,9 @@ def test_statistics_come_from_cloudwatch(moto: Moto, provider: CloudFrontProvide
     assert ask(Metric.REQUEST_COUNT) == [Point(start, 200), Point(later, 40)]
     assert ask(Metric.RESPONSES_4XX) == [Point(start, 50), Point(later, 0)]
     assert ask(Metric.BANDWIDTH_OUT) == []
-    with pytest.raises(PermanentError, match="does not count"):
-        ask(Metric.RESPONSES_2XX)
+    for metric in (Metric.RESPONSES_2XX, Metric.CACHE_HITS):
+        with pytest.raises(PermanentError, match="does not count"):
+            ask(metric)
 
 
 def test_statistics_of_one_of_several_domains_are_refused(

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import requests
@@ -21,13 +22,14 @@ from poppy.model.edge_traffic import Counts, Domain
 from tests.real.edge_agent import until
 from tests.real.edge_api import Answer, EdgeAPI
 from tests.real.edge_daemon import EdgeAgent
-from tests.real.edge_fixtures import node, origin, running
+from tests.real.edge_fixtures import node, origin
 from tests.real.edge_node import EdgeNode
 from tests.real.origin import Origin
 
 pytestmark = pytest.mark.real
-__all__ = ["node", "origin", "running"]
+__all__ = ["node", "origin"]
 
+PLAIN, RULED = "plain.example.com", "ruled.example.com"
 HOST = "www.example.com"
 WWW = Domain("a", HOST)
 
@@ -42,8 +44,23 @@ def program(origin: Origin) -> Program:
     )
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeNode]:
+    """A node with a geography database, behind a load balancer too."""
+    database = tmp_path_factory.mktemp("geography") / "countries"
+    database.write_text("127.0.0.2/32 DE\n127.0.0.3/32 New Zealand\n192.0.2.0/24 FR\n")
+    with EdgeNode(
+        allowed_origins=["127.0.0.0/8"],
+        geography_database=str(database),
+        trusted_proxies=["127.0.0.4/32"],
+        client_ip_header="X-Client-Address",
+    ) as node:
+        yield node
+
+
 def counted(node: EdgeNode, domain: Domain = WWW) -> Counts:
-    return node.plane.traffic().counts.get(domain, Counts())
+    """Return the counts of a domain, of clients without a known country."""
+    return node.plane.traffic().counts.get(domain._replace(country="ZZ"), Counts())
 
 
 def exchange(node: EdgeNode, path: str, times: int) -> int:
@@ -91,8 +108,41 @@ def test_each_response_is_counted_by_class_with_hits_and_bytes(
     assert node.get("unknown.example.com")[0].status == 404
     until(lambda: counted(node, Domain("a", "other.example.com")).requests == 2)
     assert {it for it in node.plane.traffic().counts if it.service_id == "a"} == {
-        WWW,
-        Domain("a", "other.example.com"),
+        WWW._replace(country="ZZ"),
+        Domain("a", "other.example.com", "ZZ"),
+    }
+
+
+def test_countries_of_clients_are_told_apart(node: EdgeNode, origin: Origin) -> None:
+    plain, ruled = program(origin), replace(program(origin), service_id="b", domains=(RULED,))
+    node.serve(replace(plain, service_id="c", domains=(PLAIN,), ttls=(), restrictions=()))
+    node.serve(replace(ruled, log_project="42"))
+    sent = 0
+    for host, address, fields, number in (
+        (PLAIN, "127.0.0.1", {}, 1),
+        (PLAIN, "127.0.0.2", {}, 2),
+        (PLAIN, "127.0.0.3", {}, 3),
+        (PLAIN, "127.0.0.4", {"X-Client-Address": "192.0.2.7"}, 4),
+        (PLAIN, "127.0.0.2", {"X-Client-Address": "192.0.2.7"}, 5),
+        (RULED, "127.0.0.2", {}, 6),
+        (RULED, "127.0.0.4", {"X-Client-Address": "192.0.2.7"}, 7),
+    ):
+        sent += number
+        for _ in range(number):
+            assert node.get(host, source=address, **fields)[0].status in (200, 403)
+
+    def found() -> dict[Domain, int]:
+        counts = node.plane.traffic().counts
+        return {it: counts[it].requests for it in counts if it.name in (PLAIN, RULED)}
+
+    until(lambda: sum(found().values()) == sent)
+    assert found() == {
+        Domain("c", PLAIN, "ZZ"): 1,
+        Domain("c", PLAIN, r"New\ Zealand"): 3,
+        Domain("c", PLAIN, "DE"): 7,
+        Domain("c", PLAIN, "FR"): 4,
+        Domain("b", RULED, "DE"): 6,
+        Domain("b", RULED, "FR"): 7,
     }
 
 
@@ -176,12 +226,15 @@ def test_figures_are_exact_although_the_agent_haproxy_and_answers_are_lost(
     origin.requests.clear()
     api.store.publish(program(origin))
     until(lambda: node.get(HOST)[0].status == 200)
-    expected = 1
+    expected, german = 1, 0
 
     def get(number: int) -> None:
-        nonlocal expected
-        for _ in range(number):
-            assert node.get(HOST)[0].status == 200
+        nonlocal expected, german
+        for turn in range(number):
+            is_german = turn % 3 == 0
+            german += is_german
+            source = "127.0.0.2" if is_german else "127.0.0.1"
+            assert node.get(HOST, source=source)[0].status == 200
         expected += number
 
     def settled() -> bool:
@@ -204,3 +257,4 @@ def test_figures_are_exact_although_the_agent_haproxy_and_answers_are_lost(
     assert counts[:5] == [0, expected, 0, 0, 0]
     assert counts[5] == expected - origin.requests.total(), "the others are hits"
     assert api.store.counted() == counts
+    assert api.store.counted("a", HOST, "DE")[:5] == [0, german, 0, 0, 0]

@@ -64,7 +64,7 @@ TABLES = [
     *("services_by_status", "services_by_project_status", "domains_by_provider_url"),
     *("idempotency_keys", "documents", "open_operations"),
     *("edge_log", "edge_programs", "edge_purges", "edge_head", "edge_pruned"),
-    *("edge_nodes", "edge_tokens", "edge_reports", "edge_traffic"),
+    *("edge_nodes", "edge_tokens", "edge_reports", "edge_traffic", "edge_countries"),
 ]
 
 

@@ -50,8 +50,9 @@ class EdgeStore:
         head: the newest revision.
         floor: the last pruned revision.
         reports: the last report of each node, by name.
-        traffic: the counts of each source, by node, source, service and domain, with the sequence
-            before them: [1xx, ..., 5xx, hits, sent]. Those of all domains have empty names.
+        traffic: the counts of each source, by node, source, service, domain and country, with the
+            sequence before them: [1xx, ..., 5xx, hits, sent]. Those of all domains have empty
+            names, and those of all countries an empty country.
         drained: names of drained nodes.
         tokens: names of nodes by token.
         joins: names of nodes by their token for one join.
@@ -68,7 +69,7 @@ class EdgeStore:
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         self.reports: dict[str, dict[str, Any]] = {}
         self._reported: dict[str, float] = {}
-        self.traffic: dict[tuple[str, str, str, str], tuple[int, list[int]]] = {}
+        self.traffic: dict[tuple[str, str, str, str, str], tuple[int, list[int]]] = {}
         self.drained: set[str] = set()
         self.tokens: dict[str, str] = {}
         self.joins: dict[str, str] = {}
@@ -240,10 +241,15 @@ class EdgeStore:
         if len(document["domains"]) > 1000:
             raise Refused(400, "domains")
         age = time.time() - hour.timestamp()
-        rows = {("", ""): _counts(document["total"], {})}
+        rows = {("", "", ""): _counts(document["total"], {})}
         for entry in document["domains"]:
             key = (entry["service_id"], entry["domain"])
-            rows[key] = _counts(entry, {"service_id": str, "domain": str})
+            more = {"service_id": str, "domain": str, "countries": dict}
+            rows[(*key, "")] = _counts(entry, more)
+            for country, part in entry["countries"].items():
+                if not re.fullmatch("[A-Z]{2}", country):
+                    raise Refused(400, f"countries: {country}")
+                rows[(*key, country)] = _counts(part, {})
         if not -3600 <= age <= 30 * 86400:
             return Answer(200, {"stored": False})
         for key, counts in rows.items():
@@ -268,13 +274,17 @@ class EdgeStore:
             raise Refused(404, "there is no bucket")
         return Answer(200, {"url": self.log_url(document, name)})
 
-    def counted(self, service_id: str = "", domain: str = "") -> list[int]:
-        """Return the counts of a domain, or of all domains, over all nodes and hours."""
+    def counted(self, service_id: str = "", domain: str = "", country: str = "") -> list[int]:
+        """Return the counts of a domain, or of all domains, over all nodes and hours.
+
+        Args:
+            country: only those of its clients.
+        """
         with self.lock:
             found = [
                 counts
                 for (_, _, *key), (_, counts) in self.traffic.items()
-                if key == [service_id, domain]
+                if key == [service_id, domain, country]
             ]
         return [sum(column) for column in zip(*found, strict=True)] or [0] * 7
 

@@ -172,10 +172,15 @@ class EdgeNode:
         return [pid for process in self._processes.values() for pid in _tree(process.pid)]
 
     def get(
-        self, host: str, target: str = "/", method: str = "GET", **fields: str
+        self,
+        host: str,
+        target: str = "/",
+        method: str = "GET",
+        source: str = "127.0.0.1",
+        **fields: str,
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        """Send a request; return the response and its body."""
-        connection = http.client.HTTPConnection(*self.http, timeout=20)
+        """Send a request from an address; return the response and its body."""
+        connection = http.client.HTTPConnection(*self.http, timeout=20, source_address=(source, 0))
         try:
             connection.request(method, target, headers={"Host": host, **fields})
             response = connection.getresponse()

@@ -328,7 +328,7 @@ class Analytics(base.Base, command.Lister):
             "--metric",
             metavar="<metric>",
             default="requestCount",
-            help="requestCount (default), bandwidthOut, httpResponseCode_1XX to _5XX",
+            help="requestCount (default), bandwidthOut, cacheHits, httpResponseCode_1XX to _5XX",
         )
         for name, what in (("start", "Start"), ("end", "End")):
             parser.add_argument(
@@ -336,6 +336,11 @@ class Analytics(base.Base, command.Lister):
                 metavar="<time>",
                 help=f"{what} time in UTC, such as 2030-01-31T00:00:00",
             )
+        parser.add_argument(
+            "--by-country",
+            action="store_true",
+            help="Count by the clients' country (ISO 3166-1 code; ZZ is unknown)",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Rows:
@@ -347,6 +352,7 @@ class Analytics(base.Base, command.Lister):
             "metricType": parsed_args.metric,
             "startTime": parsed_args.start,
             "endTime": parsed_args.end,
+            "groupBy": "country" if parsed_args.by_country else None,
         }
         zones = self.client.analytics(service_id, query)[parsed_args.metric]
         return (

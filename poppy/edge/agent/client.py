@@ -21,7 +21,7 @@ from poppy.common.clock import now_utc
 from poppy.common.version import VERSION
 from poppy.edge.agent.changes import Page, unexpected
 from poppy.model.edge_logs import LogObject
-from poppy.model.edge_traffic import TOTAL, Batch, Counts
+from poppy.model.edge_traffic import TOTAL, Batch, Counts, Domain
 
 #: Seconds to connect, and between two reads of the response.
 TIMEOUT = (5.0, 10.0)
@@ -163,15 +163,24 @@ class Client:
             Unauthorized: the API does not accept the token.
             Unavailable: the API did not answer as expected.
         """
+        countries: dict[Domain, dict[str, object]] = {}
+        for domain, counts in batch.counts.items():
+            if domain.country:
+                countries.setdefault(domain.everywhere, {})[domain.country] = _counts(counts)
         document = {
             "source": batch.source,
             "hour": batch.hour.isoformat(),
             "sequence": batch.sequence,
             "total": _counts(batch.counts[TOTAL]),
             "domains": [
-                {"service_id": domain.service_id, "domain": domain.name, **_counts(counts)}
+                {
+                    "service_id": domain.service_id,
+                    "domain": domain.name,
+                    **_counts(counts),
+                    "countries": countries.get(domain, {}),
+                }
                 for domain, counts in batch.counts.items()
-                if domain != TOTAL
+                if domain != TOTAL and not domain.country
             ],
         }
         _, answer, _ = self._request("PUT", "/traffic", HTTPStatus.OK, json=document)

@@ -7,7 +7,7 @@ after the short cut, and make sure that requests that need them are not plain: e
 conditions. Rules that a service has asked for are evaluated for its requests only, plain or not:
 mark its entry (:data:`poppy.edge.plane.policies.RULES`), and add them to :func:`service_rules`
 too. If they decide whether a request bypasses the cache, no request of the service may be plain.
-Rules that all requests need belong in :data:`PASSED`.
+Rules that all requests need belong in :func:`passed`.
 
 Variables::
 
@@ -16,6 +16,7 @@ Variables::
     txn.host      the requested host, unless the request is plain
     txn.service   the service's ID
     txn.entry     the service's entry (poppy.edge.plane.policies), from the map or its policy
+    txn.country   the country of the client's address, if the node has a geography database
     txn.plain     whether the request is plain, if its service has a policy or rules
     txn.ruled     whether its service has rules
     txn.direct    whether the request bypasses the cache
@@ -54,9 +55,7 @@ _UNUSUAL = "{ var(txn.unusual) -m bool }"
 
 #: Seconds that HAProxy waits longer for Varnish, or for the side of the origins, than that waits.
 WAIT_MARGIN = 10
-#: Rules for all requests that are passed on, to the cache or not.
-PASSED = f"""\
-{traffic.TRACK}\
+_PASSED = f"""\
     http-request set-timeout server var(txn.entry),field(2,|),field(3,/),add({1000 * WAIT_MARGIN})\
  if {{ var(txn.entry),field(2,|) -m sub / }}
     http-request set-header x-p-service %[var(txn.service)]
@@ -84,12 +83,17 @@ def rules(settings: Settings, files: Files) -> str:
         + _unusual(settings)
         + _target(files)
         + _service(files)
-        + traffic.TRACK
-        + _challenge(files)
         + _fields(settings)
+        + traffic.track(settings)
+        + _challenge(files)
         + delivery.request_rules(files.delivery)
         + _decision(settings)
     )
+
+
+def passed(settings: Settings) -> str:
+    """Return the rules for all requests that are passed on, to the cache or not."""
+    return traffic.track(settings) + _PASSED
 
 
 def service_rules(files: Files) -> str:

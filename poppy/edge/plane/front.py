@@ -81,7 +81,7 @@ def static_files(settings: Settings, origins: str) -> Mapping[Path, str]:
 
 def _configuration(settings: Settings, files: Files) -> str:
     cached = _cached(settings, files)
-    passed_directly = clients.PASSED + lifetimes.DIRECT_RULES + delivery.SERVED_RULES
+    passed_directly = clients.passed(settings) + lifetimes.DIRECT_RULES + delivery.SERVED_RULES
     waiting = max(_waiting(settings), settings.between_bytes_timeout) + _MARGIN
     threads = f"    nbthread {settings.threads}\n" if settings.threads else ""
     binds = "".join(f"    bind {_bind(endpoint)}\n" for endpoint in settings.http)
@@ -151,7 +151,7 @@ def _cached(settings: Settings, files: Files) -> str:
     retries 1
     option redispatch 1
     http-reuse always
-{clients.to_cache(settings)}{clients.PASSED}\
+{clients.to_cache(settings)}{clients.passed(settings)}\
     server varnish unix@{files.cache_socket}
     server origin unix@{files.origin_socket}
 """

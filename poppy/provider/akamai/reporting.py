@@ -52,9 +52,12 @@ def points(session: Session, cp_code: int, query: Query) -> list[Point]:
     """Return the counts in order of time.
 
     Raises:
-        PermanentError: also if the period is longer than Akamai's reports.
+        PermanentError: also if the period is longer than Akamai's reports, or they do not have
+            the metric.
         RetryableError: see :meth:`Client.request`; also if the answer can't be read.
     """
+    if query.metric not in _COUNTS:
+        raise PermanentError(f"Akamai's report does not count {query.metric}")
     count = _COUNTS[query.metric]
     interval, seconds = _interval(query)
     # Whole intervals, so that the same count does not depend on the query's seconds.

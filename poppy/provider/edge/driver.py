@@ -61,6 +61,7 @@ class EdgeProvider(Provider):
     SUPPORTS: ClassVar[frozenset[Capability]] = SUPPORTED
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
         Capability.GEOGRAPHY: ("geography",),
+        Capability.ANALYTICS_BY_COUNTRY: ("geography",),
         Capability.LOG_DELIVERY: ("log_bucket",),
         Capability.SNI_CERTIFICATE: ("acme_directories",),
         Capability.CUSTOM_CERTIFICATE: ("encryption_keys",),
@@ -356,8 +357,11 @@ class EdgeProvider(Provider):
     ) -> Mapping[str, Sequence[Point]]:
         """Return counts by hour, of all nodes together; see :meth:`Provider.metrics`."""
         domain = Domain(service.service_id, query.domain)
-        hours = self._log.traffic(domain, query.start, query.end)
-        return {"Global": statistics.points(hours, query.metric)}
+        if query.by_country:
+            zones = self._log.traffic_by_country(domain, query.start, query.end)
+        else:
+            zones = {"Global": self._log.traffic(domain, query.start, query.end)}
+        return {zone: statistics.points(hours, query.metric) for zone, hours in zones.items()}
 
     def _networks(self, option: str) -> list[addresses.Network]:
         try:

@@ -15,6 +15,7 @@ _VALUES: Mapping[Metric, Callable[[Counts], int]] = {
     Metric.RESPONSES_3XX: lambda counts: counts.responses_3xx,
     Metric.RESPONSES_4XX: lambda counts: counts.responses_4xx,
     Metric.RESPONSES_5XX: lambda counts: counts.responses_5xx,
+    Metric.CACHE_HITS: lambda counts: counts.hits,
 }
 
 

@@ -13,6 +13,7 @@ from poppy.provider.fastly.api import API
 _FIELDS = {
     Metric.REQUEST_COUNT: "requests",
     Metric.BANDWIDTH_OUT: "bandwidth",
+    Metric.CACHE_HITS: "hits",
     **{it: f"status_{it.value[-3:].lower()}" for it in Metric if it.name.startswith("RESPONSES")},
 }
 #: (maximum period, interval). Fastly keeps minutely values for 35 days and hourly values for 375.

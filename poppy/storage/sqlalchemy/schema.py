@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeDecorator
 
 from poppy.model.edge_traffic import Counts
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 """All migrations, oldest first. Listed here so that a start need not import Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -331,3 +331,20 @@ EDGE_TRAFFIC = sa.Table(
     **_MYSQL,
 )
 """The sums of each node, hour and domain. Their columns have the names of Counts."""
+
+EDGE_COUNTRIES = sa.Table(
+    "edge_countries",
+    METADATA,
+    sa.Column("source", _text(64), primary_key=True),
+    sa.Column("service_id", _text(64), primary_key=True),
+    sa.Column("domain", _NAME, primary_key=True),
+    sa.Column("country", _text(2), primary_key=True),
+    sa.Column("hour", Instant, nullable=False),
+    sa.Column("node", _NAME, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in Counts._fields),
+    sa.Index("ix_edge_countries_domain", "service_id", "domain", "hour"),
+    sa.Index("ix_edge_countries_hour", "hour"),
+    **_MYSQL,
+)
+"""The parts of these sums by country."""

@@ -10,6 +10,7 @@ from poppy.testing.storage.case import Connect, StorageCase, each, race
 
 _KEEP = datetime.timedelta(days=30)
 _WWW = Domain("service-1", "www.example.com")
+_DE, _FR = (_WWW._replace(country=code) for code in ("DE", "FR"))
 #: The start of a day, so that hours before it are in another partition of Cassandra.
 _DAY = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
 
@@ -52,6 +53,34 @@ class TrafficContract(StorageCase):
             "node-1": Counts(responses_2xx=3),
             "node-2": Counts(responses_2xx=4, sent=9),
         }
+
+    def test_countries_are_parts_of_the_sums_and_the_rest_is_unknown(
+        self, storage: Storage
+    ) -> None:
+        first = make_batch("a", 2, responses_2xx=9, hits=4, sent=90)
+        parts = {_DE: Counts(responses_2xx=5, hits=4, sent=50), _FR: Counts(responses_2xx=3)}
+        newer = first._replace(counts={**first.counts, **parts})
+        older = first._replace(sequence=1, counts={_WWW: Counts(), _DE: Counts(), _FR: Counts()})
+        for batch in (older, newer, newer, older):
+            storage.edge.add_traffic("node-1", batch, _KEEP)
+        # A node of the previous release has no countries.
+        storage.edge.add_traffic("node-2", make_batch("b", 1, -1, responses_4xx=1), _KEEP)
+        other = make_batch("c", 1, 1)._replace(counts={_WWW: Counts(7), _DE: Counts(7)})
+        storage.edge.add_traffic("node-2", other, _KEEP)
+
+        found = storage.edge.traffic_by_country(_WWW, _DAY - HOUR, _DAY + 2 * HOUR)
+        assert found == {
+            "DE": [(_DAY, parts[_DE]), (_DAY + HOUR, Counts(7))],
+            "FR": [(_DAY, parts[_FR])],
+            "ZZ": [(_DAY - HOUR, Counts(responses_4xx=1)), (_DAY, Counts(0, 1, sent=40))],
+        }
+        assert list(found) == sorted(found)
+        totals = [(_DAY - HOUR, Counts(responses_4xx=1)), (_DAY, first.counts[_WWW])]
+        assert storage.edge.traffic(_WWW, _DAY - HOUR, _DAY + HOUR) == totals
+        assert storage.edge.traffic_by_country(_DE, _DAY + HOUR, _DAY + 2 * HOUR) == {
+            "DE": [(_DAY + HOUR, Counts(7))]
+        }
+        assert storage.edge.traffic_by_country(_WWW, _DAY + 5 * HOUR, _DAY + 9 * HOUR) == {}
 
     def test_hours_are_in_order_and_without_the_end(self, storage: Storage) -> None:
         for hours in (1, -2, 0, -1):

@@ -220,6 +220,8 @@ def test_intervals_without_traffic_are_missing(provider: AkamaiProvider) -> None
     service = make_service()
     known = known_from(settle(provider, service))
     assert provider.metrics(service, known, query(Metric.RESPONSES_3XX)) == {"Global": []}
+    with pytest.raises(PermanentError, match="does not count cacheHits"):
+        provider.metrics(service, known, query(Metric.CACHE_HITS))
 
 
 @pytest.mark.parametrize(("hours", "step"), [(7, 1), (24 * 40, 24)])

@@ -28,7 +28,7 @@ def test_points_are_in_order_and_empty_regions_left_out(
     service = make_service()
     provider.ensure(service, None)
     fastly.statistics = {
-        "usa": [row(1, requests=7, bandwidth=70), row(0, requests=5, bandwidth=50)],
+        "usa": [row(1, requests=7, bandwidth=70, hits=6), row(0, requests=5, bandwidth=50)],
         "europe": [row(0, requests=3, status_4xx=1), row(1)],
         "asia": [row(0, requests=0)],
     }
@@ -40,6 +40,9 @@ def test_points_are_in_order_and_empty_regions_left_out(
         "europe": [Point(START, 3), Point(START + hour, 0)],
     }
     assert list(provider.metrics(service, None, query(Metric.BANDWIDTH_OUT, day))) == ["usa"]
+    assert provider.metrics(service, None, query(Metric.CACHE_HITS, day)) == {
+        "usa": [Point(START, 0), Point(START + hour, 6)]
+    }
     assert provider.metrics(service, None, query(Metric.RESPONSES_4XX, day)) == {
         "europe": [Point(START, 1), Point(START + hour, 0)]
     }

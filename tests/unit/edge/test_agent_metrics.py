@@ -35,7 +35,7 @@ def test_figures_are_those_of_the_node(tmp_path):
     site = Site(tmp_path)
     site.store.publish(PROGRAM)
     site.run()
-    site.plane.counted[Domain("a1", "www.example.com")] = Counts(0, 5, 0, 2, 0, 3, 4096)
+    site.plane.counted[Domain("a1", "www.example.com", "ZZ")] = Counts(0, 5, 0, 2, 0, 3, 4096)
     site.run(15)
     found = samples(site, tmp_path)
     assert found[("poppy_edge_revision",)] == 1

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node counts: each response once, wherever the agent, HAProxy or the API fails."""
 
+import collections
 import datetime
 import functools
+import json
 import random
+import string
 
 import pytest
 
@@ -27,6 +30,8 @@ Tainted: 0
 # table: traffic, type: string, size:65536, used:2
 0x560763567780: key=www.example.com|a1 use=1 exp=604800000 bytes_out_cnt=99 gpc0=0 gpc1=7 gpc2=1 \
 gpc3=2 gpc4=3 gpc5=6 gpc6=1
+0x560763567782: key=www.example.com|a1|DE use=0 exp=5 bytes_out_cnt=5 gpc1=2
+0x560763567783: key=www.example.com|a1|Germany use=0 exp=5 bytes_out_cnt=1 gpc3=1
 0x560763567781: key=b2.example.com|b2 use=0 exp=5 bytes_out_cnt=1 gpc0=0 gpc1=0 gpc2=0 gpc3=0 \
 gpc4=0 gpc5=0 gpc6=0
 
@@ -55,13 +60,20 @@ def ledger(tmp_path, time):
     return made
 
 
-def sample(ok, sent=None, process="p1", domain=WWW):
-    return Sample(process, {domain: Counts(responses_2xx=ok, sent=ok if sent is None else sent)})
+def sample(ok, sent=None, process="p1", domain=WWW, country="ZZ"):
+    counts = Counts(responses_2xx=ok, sent=ok if sent is None else sent)
+    return Sample(process, {domain._replace(country=country): counts})
 
 
 def test_table_of_haproxy_is_read():
     assert table.parse(REPLY) == Sample(
-        "4711-1796063811", {WWW: Counts(0, 13, 1, 2, 3, 7, 99), OTHER: Counts(sent=1)}
+        "4711-1796063811",
+        {
+            WWW._replace(country="ZZ"): Counts(0, 13, 1, 2, 3, 7, 99),
+            WWW._replace(country="Germany"): Counts(responses_4xx=1, sent=1),
+            WWW._replace(country="DE"): Counts(responses_2xx=2, sent=5),
+            OTHER._replace(country="ZZ"): Counts(sent=1),
+        },
     )
     with pytest.raises(PermanentError, match="restart it"):
         table.parse("Pid: 4711\nStart_time_sec: 1796063811\n\nNo such table\n")
@@ -89,6 +101,39 @@ def test_sums_of_an_hour_are_below_one_source_and_the_next_hour_has_another(ledg
     assert (second.hour - first.hour, first.hour.minute) == (HOUR, 0)
     assert second.source != first.source
     assert second.sequence > first.sequence
+
+
+def test_domain_is_reported_with_its_known_countries(ledger, tmp_path, time):
+    ok = [Counts(responses_2xx=number) for number in range(10)]
+    zones = [WWW._replace(country=code) for code in ("DE", "FR", "Germany")]
+    ledger.add(Sample("p1", dict(zip(zones, (ok[1], ok[2], ok[3]), strict=True))))
+    found = ledger.batch()
+    assert found.counts == {WWW: ok[6], zones[0]: ok[1], zones[1]: ok[2], TOTAL: ok[6]}
+    ledger.taken(found)
+    assert ledger.batch() is None
+    again = Ledger(tmp_path, time)
+    again.add(Sample("p1", dict(zip(zones, (ok[1], ok[4], ok[3]), strict=True))))
+    assert again.batch().counts == {WWW: ok[8], zones[0]: ok[1], zones[1]: ok[4], TOTAL: ok[8]}
+    again.add(Sample("p1", {zones[0]: ok[1], zones[1]: ok[4]}))
+    assert again.batch().counts[WWW] == ok[8], "HAProxy has deleted an entry"
+    again.taken(again.batch(), stored=False)
+    assert (again.batch(), again.lost) == (None, 8)
+
+
+def test_file_without_countries_goes_on(tmp_path, time, ledger):
+    ledger.add(sample(5))
+    (path,) = tmp_path.glob("*.json")
+    document = json.loads(path.read_text())
+    for name in ("seen", "sums"):
+        document[name] = [[*row[:2], *row[3:]] for row in document[name]]
+    path.write_text(json.dumps(document))
+    again = Ledger(tmp_path, time)
+    assert again.add(sample(7)) == Counts(responses_2xx=2, sent=2)
+    assert again.add(sample(4, process="p2", country="DE")).responses_2xx == 4
+    batch = again.batch()
+    assert batch.counts[WWW].responses_2xx == 11
+    assert batch.counts[WWW._replace(country="DE")].responses_2xx == 4
+    assert batch.source == path.stem
 
 
 def test_counters_that_wrap_or_begin_again(ledger):
@@ -136,7 +181,7 @@ def test_oldest_hours_are_dropped_and_counted_as_lost(ledger, time, tmp_path, mo
 
 
 def test_many_domains_are_several_batches_with_the_total_of_all(ledger):
-    domains = [Domain(f"s{number}", "a.example.com") for number in range(MAX_DOMAINS + 5)]
+    domains = [Domain(f"s{number}", "a.example.com", "ZZ") for number in range(MAX_DOMAINS + 5)]
     ledger.add(Sample("p1", {domain: Counts(responses_4xx=1, sent=2) for domain in domains}))
     first = ledger.batch()
     assert len(first.counts) == MAX_DOMAINS + 1
@@ -150,6 +195,19 @@ def test_many_domains_are_several_batches_with_the_total_of_all(ledger):
     )
     ledger.taken(second)
     assert ledger.batch() is None
+
+
+def test_countries_count_as_rows_of_a_batch(ledger):
+    codes = [f"{a}{b}" for a in string.ascii_uppercase for b in string.ascii_uppercase][:600]
+    for service in ("a", "b"):
+        domains = [Domain(service, "a.example.com", code) for code in codes]
+        counts = {domain: Counts(1) for domain in domains}
+        ledger.add(Sample(service, counts))
+    sizes = []
+    while batch := ledger.batch():
+        sizes.append(len(batch.counts))
+        ledger.taken(batch)
+    assert sizes == [602, 602]
 
 
 class Killed(BaseException):
@@ -201,15 +259,17 @@ class Weather:
 @pytest.mark.parametrize("seed", range(5))
 def test_each_response_counts_once_wherever_the_agent_is_killed(tmp_path, monkeypatch, seed):
     weather = Weather(seed, tmp_path, monkeypatch)
-    site, expected = weather.site, 0
+    site, expected, by_country = weather.site, 0, collections.Counter()
     site.store.publish(PROGRAM)
     weather.run(15)
     for turn in range(12):
         weather.calm = False
         more = weather.chance.randrange(50)
         expected += more
-        seen = site.plane.counted.get(WWW, Counts())
-        site.plane.counted[WWW] = seen.plus(Counts(responses_2xx=more, sent=more * 100))
+        zone = WWW._replace(country=weather.chance.choice(["DE", "FR", "ZZ"]))
+        by_country[zone.country] += more
+        seen = site.plane.counted.get(zone, Counts())
+        site.plane.counted[zone] = seen.plus(Counts(responses_2xx=more, sent=more * 100))
         weather.run(weather.chance.randrange(1, 200))
         weather.calm = True
         if turn % 4 == 3:
@@ -219,3 +279,6 @@ def test_each_response_counts_once_wherever_the_agent_is_killed(tmp_path, monkey
     counts = site.store.counted(*WWW)
     assert counts == [0, expected, 0, 0, 0, 0, expected * 100]
     assert site.store.counted() == counts
+    for country in ("DE", "FR"):
+        found = site.store.counted(*WWW._replace(country=country))
+        assert found[1] == by_country[country]

@@ -140,3 +140,8 @@ def test_simulated_counts_are_deterministic_and_add_up() -> None:
     classes = [metric for metric in Metric if "XX" in metric]
     assert [sum(column) for column in zip(*map(ask, classes), strict=True)] == requests
     assert ask(Metric.BANDWIDTH_OUT) == [20_000 * n for n in requests]
+    query = Query("www.example.com", Metric.REQUEST_COUNT, start, end, by_country=True)
+    by_country = provider.metrics(service, None, query)
+    assert sorted(by_country) == ["DE", "US", "ZZ"]
+    assert sorted(p.value for zone in by_country.values() for p in zone) == sorted(requests)
+    assert ask(Metric.CACHE_HITS) == [n * 4 // 5 for n in requests]

@@ -291,6 +291,9 @@ ROUTES = (
                         "responses": [0, 3, 0, 1, 0],
                         "hits": 2,
                         "sent": 4096,
+                        "countries": {
+                            "DE": {"responses": [0, 2, 0, 0, 0], "hits": 1, "sent": 2048}
+                        },
                     }
                 ],
             },

@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from http import HTTPStatus
 
+from poppy.manager.analytics import COUNTRY
 from poppy.manager.listing import Query
 from poppy.model import schemas
 from poppy.model.document.tags import MAX_TAGS, TAG
@@ -103,7 +104,7 @@ def _check(request: Request) -> Callable[[Service], None] | None:
 
 
 def _analytics(api: API, request: Request, service_id: str) -> Response:
-    names = ("domain", "metricType", "startTime", "endTime")
+    names = ("domain", "metricType", "startTime", "endTime", "groupBy")
     asked = [parameter(request, name) for name in names]
     service_id = uuid(service_id, "service id")
     found = api.manager.analytics.report(request.project_id, service_id, *asked)
@@ -316,6 +317,12 @@ ROUTES = (
                 _TIME,
             ),
             Parameter("endTime", "The end (UTC, exclusive); by default now.", _TIME),
+            Parameter(
+                "groupBy",
+                "The zones: the clients' countries, by their ISO 3166-1 codes, with ZZ for "
+                "unknown ones; by default those of the provider.",
+                {"type": "string", "enum": [COUNTRY]},
+            ),
         ),
         answers={
             HTTPStatus.OK: Answer(
