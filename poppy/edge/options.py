@@ -147,7 +147,7 @@ OPTS: Sequence[cfg.Opt] = (
         "geography_database",
         default="",
         help='A file of lines "<CIDR block> <ISO 3166-1 alpha-2 code>". Empty: the node refuses '
-        "services with geography restrictions.",
+        "services with geography restrictions, and counts all clients as of an unknown country.",
     ),
     cfg.ListOpt(
         "trusted_proxies",

@@ -67,7 +67,7 @@ OPTS: Sequence[cfg.Opt] = (
         "geography",
         default=False,
         help="Whether all nodes have a geography_database. Otherwise there are no geography "
-        "restrictions.",
+        "restrictions, and no analytics by country.",
     ),
     cfg.ListOpt(
         "allowed_origins",
