@@ -115,9 +115,15 @@ class Signed:
             builder = builder.add_extension(alternative, critical=False)
         is_ed = isinstance(signer.key, ed25519.Ed25519PrivateKey)
         self.certificate = builder.sign(signer.key, None if is_ed else hashes.SHA256())
-        self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+        self.names = list(names)
+        self.pem = self.text(self.certificate)
         self.fingerprint = self.certificate.fingerprint(hashes.SHA256()).hex()
         self.key_pem = self._key(serialization.NoEncryption())
+
+    @staticmethod
+    def text(certificate):
+        """Return a certificate in PEM."""
+        return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def encrypted_key(self, password):
         """Return the private key, encrypted."""

@@ -13,6 +13,7 @@ import webtest
 from poppy.model.services import Status
 from poppy.provider.base import Capability, Provider
 from poppy.testing.builders import make_flavor
+from tests.certificates import Signed
 from tests.functional.harness import PROJECT, Harness
 from tests.integration.akamai.conftest import make_provider as make_akamai
 from tests.integration.akamai.conftest import template
@@ -34,18 +35,24 @@ class Vendor(NamedTuple):
     Attributes:
         issue: makes the double issue certificates that were ordered.
         parts: the parts of the document that are not refused for each other.
+        brought: a further domain, with a certificate that the tenant brings.
     """
 
     provider: Provider
     issue: Callable[[], None] = lambda: None
     parts: Collection[Part] = (*PARTS, *TLS_PARTS)
+    brought: str | None = None
 
 
 @pytest.fixture
 def fastly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
     monkeypatch.setattr("poppy.provider.fastly.driver._POLL", 0.1)
     with Fastly() as double:
-        yield Vendor(make_fastly(double), lambda: double.tls.set_state(DOMAIN, "issued"))
+        yield Vendor(
+            make_fastly(double),
+            lambda: double.tls.set_state(DOMAIN, "issued"),
+            brought="brought.example.org",
+        )
 
 
 @pytest.fixture
@@ -61,11 +68,15 @@ def akamai(tmp_path: Path) -> Iterator[Vendor]:
         yield Vendor(make_akamai(double, enrollment_template=template(tmp_path)))
 
 
-def base(flavor: str) -> dict[str, Any]:
+def base(flavor: str, brought: str | None) -> dict[str, Any]:
+    kinds = {DOMAIN: "sni"} | ({brought: "custom"} if brought else {})
     return {
         "name": "whole",
         "flavor_id": flavor,
-        "domains": [{"domain": DOMAIN, "protocol": "https", "certificate": "sni"}],
+        "domains": [
+            {"domain": domain, "protocol": "https", "certificate": kind}
+            for domain, kind in kinds.items()
+        ],
         "origins": [{"origin": "origin.example.net", "port": 443, "ssl": True}],
         "caching": [{"name": "c", "ttl": 60}],
     }
@@ -97,12 +108,14 @@ def test_document_with_every_field_lives_at_a_vendor(
         poppy.boot.transport.application, extra_environ={"HTTP_X_PROJECT_ID": PROJECT}
     )
     for part in refused(provider.supports, parts):
-        answer = app.post_json("/v1.0/services", whole(base(name), [part]), status=400)
+        answer = app.post_json(
+            "/v1.0/services", whole(base(name, vendor.brought), [part]), status=400
+        )
         lacking = part.needs - provider.supports
         assert any(str(capability) in answer.text for capability in lacking)
         assert f"'{name}'" in answer.text
 
-    document = whole(base(name), kept(provider.supports, parts))
+    document = whole(base(name, vendor.brought), kept(provider.supports, parts))
     answer = app.post_json("/v1.0/services", document, status=202)
     url = answer.headers["Location"].removeprefix("http://localhost")
     service_id = url.rpartition("/")[2]
@@ -122,6 +135,14 @@ def test_document_with_every_field_lives_at_a_vendor(
         for field in document.keys() - {"domains", "origins", "caching"}:
             assert field in shown.json
         assert not [secret for secret in SECRETS if secret in shown.text]
+
+        if vendor.brought is not None:
+            brought = f"{url}/certificates/{vendor.brought}"
+            site = Signed("site", names=[vendor.brought])
+            app.put_json(brought, {"chain": site.pem, "key": site.key_pem}, status=202)
+            check_deployed()
+            assert poppy.get(service_id).errors == ()
+            assert app.get(brought).json["fingerprint"] == site.fingerprint
 
         patch = [{"op": "replace", "path": "/caching/0/ttl", "value": 120}]
         app.patch_json(url, patch, status=202)

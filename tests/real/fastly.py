@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from tests.real import fastly_custom_tls
 from tests.real.fastly_account import Account
 from tests.real.fastly_objects import KINDS, Refused
 from tests.real.fastly_tls import TLS
@@ -76,7 +77,8 @@ class Fastly:
 
     Attributes:
         account: the customer's services.
-        tls: the customer's certificates.
+        tls: the certificates that Fastly orders for the customer.
+        uploads: the certificates that the customer has uploaded.
         seen: the requests that were answered, in order.
         fault: chooses the fate of a request; called before it has an effect.
         limit: changes that are left until the limit is reset; None for no limit.
@@ -87,6 +89,7 @@ class Fastly:
     def __init__(self) -> None:
         self.account = Account()
         self.tls = TLS(self.account)
+        self.uploads = fastly_custom_tls.CustomTLS(self.tls, self.account.serves)
         self.seen: list[Seen] = []
         self.fault: Callable[[Request], Fault] = lambda _: NONE
         self.limit: int | None = None
@@ -170,6 +173,11 @@ class Fastly:
                 result = handler(self, request, *map(unquote, found.groups()))
                 status, document = result if isinstance(result, tuple) else (200, result)
                 return status, document
+        for method, pattern, call in fastly_custom_tls.ROUTES:
+            found = re.fullmatch(pattern, request.path)
+            if method == request.method and found:
+                result = call(self.uploads, request, *map(unquote, found.groups()))
+                return result if isinstance(result, tuple) else (200, result)
         raise Refused(404, "Not found", f"no route for {request.method} {request.path}")
 
     # One method per call, in the order of the routes.

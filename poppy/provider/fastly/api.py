@@ -23,6 +23,7 @@ WRITES = QuotaFields(
 )
 _JSON_API = "application/vnd.api+json"
 _PAGE = 100
+_PAGES = 100
 _THERE = frozenset({HTTPStatus.CONFLICT})
 
 
@@ -219,6 +220,92 @@ class API:
         """Return a TLS configuration with its DNS records (JSON:API)."""
         path = f"/tls/configurations/{_part(configuration)}"
         return self._json_api("GET", path, params={"include": "dns_records"})
+
+    def tls_configurations(self) -> list[Document]:
+        """Return the TLS configurations of the account (JSON:API)."""
+        return self._listed("configurations", {})
+
+    def unused_keys(self) -> list[Document]:
+        """Return the private keys without a certificate (JSON:API). They have no secrets."""
+        return self._listed("private_keys", {"filter[in_use]": "false"})
+
+    def upload_key(self, name: str, key: str) -> None:
+        """Upload a private key in PEM."""
+        self._create("private_key", {"name": name, "key": key})
+
+    def delete_key(self, key: str) -> None:
+        """Delete a private key without certificates. Ignore a missing one."""
+        self._remove("private_keys", key)
+
+    def certificates(self, domain: str) -> list[Document]:
+        """Return the uploaded certificates with exactly this name (JSON:API)."""
+        return self._listed("certificates", {"filter[tls_domains.id]": domain})
+
+    def upload_certificate(self, name: str, chain: str) -> None:
+        """Upload a certificate with its chain, in PEM. Fastly must have its key."""
+        self._create("certificate", {"name": name, "cert_blob": chain})
+
+    def rename_certificate(self, certificate: str, name: str) -> None:
+        """Change the name of an uploaded certificate."""
+        data = {"type": "tls_certificate", "id": certificate, "attributes": {"name": name}}
+        path = f"/tls/certificates/{_part(certificate)}"
+        self._json_api("PATCH", path, json={"data": data})
+
+    def delete_certificate(self, certificate: str) -> None:
+        """Delete an uploaded certificate without activations. Ignore a missing one."""
+        self._remove("certificates", certificate)
+
+    def activations(self, related: str, found: str) -> list[Document]:
+        """Return the activations of a related object (JSON:API).
+
+        Args:
+            related: ``tls_certificate`` or ``tls_domain``.
+            found: its ID.
+        """
+        return self._listed("activations", {f"filter[{related}.id]": found})
+
+    def activate_certificate(self, domain: str, certificate: str, configuration: str) -> None:
+        """Use an uploaded certificate for a domain of an active service."""
+        relationships = {
+            name: {"data": {"type": name, "id": value}}
+            for name, value in (
+                ("tls_certificate", certificate),
+                ("tls_configuration", configuration),
+                ("tls_domain", domain),
+            )
+        }
+        self._create("activation", {}, relationships)
+
+    def change_activation(self, activation: str, certificate: str) -> None:
+        """Use another certificate for the domain of an activation."""
+        related = {"data": {"type": "tls_certificate", "id": certificate}}
+        data: Document = {"type": "tls_activation", "id": activation}
+        data["relationships"] = {"tls_certificate": related}
+        self._json_api("PATCH", f"/tls/activations/{_part(activation)}", json={"data": data})
+
+    def deactivate_certificate(self, activation: str) -> None:
+        """End the use of a certificate for a domain. Ignore a missing activation."""
+        self._remove("activations", activation)
+
+    def _create(self, kind: str, attributes: Document, related: Document | None = None) -> None:
+        data: Document = {"type": f"tls_{kind}", "attributes": attributes}
+        if related is not None:
+            data["relationships"] = related
+        self._json_api("POST", f"/tls/{kind}s", json={"data": data})
+
+    def _remove(self, kind: str, found: str) -> None:
+        self._client.request("DELETE", f"/tls/{kind}/{_part(found)}", accept=GONE)
+
+    def _listed(self, kind: str, params: Mapping[str, str]) -> list[Document]:
+        """Return all pages of a list of TLS objects."""
+        found: list[Document] = []
+        for number in range(1, _PAGES + 1):
+            page = {"page[number]": str(number), "page[size]": str(_PAGE)}
+            document = self._json_api("GET", f"/tls/{kind}", params={**params, **page})
+            found += document["data"]
+            if number >= int((document.get("meta") or {}).get("total_pages") or 1):
+                return found
+        raise RetryableError(f"Fastly has more than {_PAGE * _PAGES} {kind}")
 
     def _json(self, method: str, path: str, **options: Any) -> Document:
         return self._client.document(self._client.request(method, path, **options))

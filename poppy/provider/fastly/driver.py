@@ -14,7 +14,7 @@ from oslo_log import log
 from poppy.common import vault
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.common.http import Quota
-from poppy.model.certificates import Certificate
+from poppy.model.certificates import Certificate, Uploaded
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.secrets import purpose
@@ -32,7 +32,9 @@ from poppy.provider.base import (
 from poppy.provider.fastly import cache_keys, keys, statistics
 from poppy.provider.fastly.api import API
 from poppy.provider.fastly.configuration import Objects, Settings, check_limits, wanted
+from poppy.provider.fastly.custom import Uploads
 from poppy.provider.fastly.dictionaries import dictionary
+from poppy.provider.fastly.options import OPTS
 from poppy.provider.fastly.tls import Certificates, Subscription
 from poppy.provider.fastly.versions import Versions
 from poppy.provider.skeleton import (
@@ -54,73 +56,7 @@ _COMMENT = "managed by Poppy, which reverts manual changes"
 class FastlyProvider(ObjectProvider[Objects, str]):
     """Run each service as one Fastly service, named after the service's id."""
 
-    OPTS: ClassVar[Sequence[cfg.Opt]] = (
-        cfg.StrOpt(
-            "token",
-            secret=True,
-            help="A user's API token or an automation token, with the scope global and the role "
-            "engineer. Ordering certificates also needs the permission to manage TLS.",
-        ),
-        cfg.StrOpt("api_url", default="https://api.fastly.com", help="URL of Fastly's API."),
-        cfg.FloatOpt(
-            "timeout",
-            default=30.0,
-            min=0.1,
-            help="Timeout of an API call in seconds.",
-        ),
-        cfg.StrOpt(
-            "http_access_name",
-            default="dualstack.nonssl.global.fastly.net",
-            help="CNAME target of http domains; {domain} stands for the domain.",
-        ),
-        cfg.StrOpt(
-            "tls_configuration",
-            help="Id of the TLS configuration for san and sni certificates. It determines the "
-            "CNAME target of their domains. Default: the account's.",
-        ),
-        cfg.StrOpt(
-            "certificate_authority",
-            choices=["certainly", "lets-encrypt", "globalsign"],
-            help="Certificate authority of san and sni certificates. Default: Fastly's.",
-        ),
-        cfg.StrOpt(
-            "shared_tls_configuration",
-            help="Id of the TLS configuration for shared domains, with a certificate that you "
-            "have uploaded and activated at Fastly.",
-        ),
-        cfg.StrOpt(
-            "shared_access_name",
-            help="CNAME target of shared domains, instead of that of shared_tls_configuration. "
-            "If both are unset, there are no shared certificates.",
-        ),
-        cfg.IntOpt(
-            "grace",
-            default=300,
-            min=0,
-            help="Seconds after its TTL, or after a soft purge, that an object may be served "
-            "stale while a new one is fetched or the origin is down.",
-        ),
-        cfg.IntOpt(
-            "stale_if_error",
-            min=0,
-            help="Seconds after its TTL, or after a soft purge, that an object may be served "
-            "stale if the origin is down or answers with 5xx. Default: grace.",
-        ),
-        *edges.ORIGIN_TIMEOUTS,
-        cfg.IntOpt(
-            "max_backends",
-            default=5,
-            min=1,
-            help="Maximum origins of a service: the account's limit on backends per service.",
-        ),
-        cfg.BoolOpt(
-            "segmented_caching",
-            default=True,
-            help="Let Fastly cache large objects in segments. Otherwise it answers requests for "
-            "objects of more than 20 MB with 503. Incompatible with Fastly's compression.",
-        ),
-        *log_store.OPTS,
-    )
+    OPTS: ClassVar[Sequence[cfg.Opt]] = OPTS
 
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
         {
@@ -136,6 +72,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             Capability.IPV6_ORIGIN,
             Capability.SAN_CERTIFICATE,
             Capability.SNI_CERTIFICATE,
+            Capability.CUSTOM_CERTIFICATE,
             Capability.ANALYTICS,
             Capability.HTTPS_REDIRECT,
             Capability.HSTS,
@@ -174,8 +111,8 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             ConfigError: there is no token, or the store of logs is not complete.
         """
         super().__init__(conf, name)
-        options = self.options
         self.require("token")
+        options = self.options
         self._settings = Settings(
             grace=options.grace,
             connect_timeout=options.connect_timeout,
@@ -194,6 +131,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
         self._certificates = Certificates(
             self._api, options.tls_configuration, options.certificate_authority
         )
+        self._uploads = Uploads(self._api, options.tls_configuration)
 
     @property
     def quota(self) -> Mapping[str, Quota]:
@@ -287,8 +225,11 @@ class FastlyProvider(ObjectProvider[Objects, str]):
     def clean_up(self, service: Service, known: ProviderDetail | None) -> None:
         """Delete the certificates."""
         dropped = dropped_certificates(service, known)
-        for domain in sorted({*own_certificates(service.spec), *dropped}):
+        names = {*own_certificates(service.spec), *_custom(service.spec), *dropped}
+        for domain in sorted(names):
             self._certificates.remove(domain, force=True)
+        if names:
+            self._uploads.remove(service.service_id, names)
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Evict objects or make them stale by surrogate key; see :meth:`Provider.purge`."""
@@ -318,6 +259,19 @@ class FastlyProvider(ObjectProvider[Objects, str]):
         """Delete the order; Fastly refuses while the certificate is in use."""
         self._certificates.remove(certificate.domain_name, force=False)
 
+    def keep_certificate(self, service: Service, domain: str, chain: str, key: str) -> None:
+        """Upload a tenant's certificate; see :meth:`Provider.keep_certificate`."""
+        self._uploads.keep(service.service_id, domain, chain, key)
+
+    def kept_certificate(self, service: Service, domain: str) -> Uploaded | None:
+        """Return the tenant's certificate; see :meth:`Provider.kept_certificate`."""
+        held = self._uploads.newest(service.service_id, domain)
+        return None if held is None else held.described(domain)
+
+    def drop_certificate(self, service: Service, domain: str) -> None:
+        """Delete the tenant's certificate at once; see :meth:`Provider.drop_certificate`."""
+        self._uploads.drop(service.service_id, domain)
+
     def metrics(
         self, service: Service, known: ProviderDetail | None, query: Query
     ) -> Mapping[str, Sequence[Point]]:
@@ -332,6 +286,8 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             domain: self._certificates.ensure(domain, retry=before.get(domain) == "failed")
             for domain in own_certificates(service.spec)
         }
+        brought = self._brought(service, known, orders)
+        lacking = sorted(_custom(service.spec) - brought)
         state = Orders.of(service.spec, orders)
         for wants in state.waiting:
             LOG.info("%s: service %s: %s", self.name, service.service_id, wants)
@@ -343,10 +299,34 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             },
             in_progress=bool(state.waiting),
             poll_after=_POLL,
-            certificates=state.statuses,
+            certificates={
+                **state.statuses,
+                **dict.fromkeys(sorted(brought), "deployed"),
+                **dict.fromkeys(lacking, "create_in_progress"),
+            },
+            certificate_messages=dict.fromkeys(
+                lacking, "upload a certificate and its key for the domain"
+            ),
             message="; ".join(state.waiting),
             records=state.records,
         )
+
+    def _brought(
+        self, service: Service, known: ProviderDetail | None, orders: Mapping[str, Subscription]
+    ) -> set[str]:
+        """Deploy the tenant's certificates, and return the domains that have one.
+
+        A certificate stays until the order that replaces it is issued, and an order until the
+        tenant has brought the certificate that replaces it.
+        """
+        custom = _custom(service.spec)
+        pending = {name for name, order in orders.items() if order.status != "deployed"}
+        had = set(known.certificates) if known is not None else set()
+        others = had - custom - pending
+        found = set(self._uploads.converge(service.service_id, custom | pending, others)) & custom
+        for domain in sorted(found):
+            self._certificates.remove(domain, force=True)
+        return found
 
     def _access_name(self, domain: Domain, order: Subscription | None) -> str:
         options = self.options
@@ -354,6 +334,8 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             if options.shared_access_name:
                 return str(options.shared_access_name)
             return self._certificates.access_name(options.shared_tls_configuration)
+        if domain.certificate == "custom":
+            return self._certificates.access_name(self._uploads.configuration())
         if order is None:
             return self._http_access_name(domain)
         configuration = order.configuration or options.tls_configuration
@@ -366,6 +348,11 @@ class FastlyProvider(ObjectProvider[Objects, str]):
 
     def _http_access_name(self, domain: Domain) -> str:
         return str(self.options.http_access_name).replace("{domain}", domain.domain)
+
+
+def _custom(spec: ServiceSpec) -> set[str]:
+    """Return the domains with certificates that the tenant brings."""
+    return {it.domain for it in spec.domains if it.certificate == "custom"}
 
 
 def _name(service: Service) -> str:

@@ -11,6 +11,7 @@ from poppy.model.specs import Domain
 from poppy.provider.base import Deployment, Provider
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.provider import ProviderContract
+from tests.certificates import Signed
 from tests.integration.fastly.conftest import make_provider
 from tests.real.fastly import Fastly
 
@@ -62,4 +63,31 @@ class TestFastlyWithCertificates(TestFastly):
         if not found:
             orders = [self.fastly.tls.of(domain) for domain in service.spec.domain_names]
             assert not any(orders)
+        return found
+
+
+class TestFastlyWithBroughtCertificates(TestFastly):
+    """The contract for https domains, with certificates that the tenant brings."""
+
+    def service(self, *domains: str) -> Service:
+        service = super().service(*domains)
+        https = tuple(Domain(entry.domain, "https", "custom") for entry in service.spec.domains)
+        return replace(service, spec=replace(service.spec, domains=https))
+
+    def settle(
+        self, provider: Provider, service: Service, known: ProviderDetail | None = None
+    ) -> Deployment:
+        for domain in service.spec.domain_names:
+            if provider.kept_certificate(service, domain) is None:
+                site = Signed("site", names=[domain])
+                provider.keep_certificate(service, domain, site.pem, site.key_pem)
+        deployment = super().settle(provider, service, known)
+        assert set(deployment.certificates.values()) == {"deployed"}
+        return deployment
+
+    def objects(self, provider: Provider, service: Service) -> list[str]:
+        found = super().objects(provider, service)
+        if not found:
+            kept = [provider.kept_certificate(service, it) for it in service.spec.domain_names]
+            assert not any(kept)
         return found

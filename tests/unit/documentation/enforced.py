@@ -131,6 +131,12 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         "Items of a dictionary": ("test_secrets_are_in_a_private_dictionary_only",),
         "``digest.hmac_sha256_base64``": ("promise:signed-valid", "promise:signed-forged"),
         "``querystring.regfilter``": ("promise:key-some-query", "promise:key-other-query"),
+        "A private key without certificates": (
+            "test_a_certificate_is_deployed_replaced_and_deleted",
+            "test_the_double_refuses_uploads_as_fastly_does",
+        ),
+        "An activation has a certificate": ("test_the_double_refuses_uploads_as_fastly_does",),
+        "Keys of certificates have RSA": ("test_certificates_that_fastly_cannot_use_are_refused",),
     },
     "powerdns": {
         "A change through the API": ("test_names_that_secondaries_would_not_get_are_refused",),
