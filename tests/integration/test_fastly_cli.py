@@ -12,9 +12,12 @@ import pytest
 
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.provider import known_from
+from tests.certificates import Signed
 from tests.integration.fastly.conftest import fastly, provider  # noqa: F401
+from tests.integration.fastly.test_custom_certificates import brought
 from tests.real.fastly import Fastly
 from tests.real.fastly_cli import FastlyCLI
+from tests.real.fastly_tls import DEFAULT
 from tests.unit.provider.fastly.services import HTTP, HTTPS, whole_service, with_https
 
 pytestmark = pytest.mark.real
@@ -80,6 +83,30 @@ def test_client_reads_what_the_driver_has_made(
     }
     (subscription,) = cli.read("tls-subscription list")
     assert [entry["ID"] for entry in subscription["Domains"]] == [HTTPS]
+
+
+def test_certificates_of_the_client_and_of_the_driver(
+    fastly: Fastly, cli: FastlyCLI, provider: FastlyProvider
+) -> None:
+    service = brought(HTTPS)
+    provider.ensure(service, None)
+    by_hand, own = Signed("by hand", names=[HTTPS]), Signed("own", names=[HTTPS])
+    cli.run("tls-custom private-key create", "--name", "key", f"--key={by_hand.key_pem}")
+    cli.run("tls-custom certificate create", "--name", "mine", f"--cert-blob={by_hand.pem}")
+    (certificate,) = cli.read("tls-custom certificate list")
+    place = ("--cert-id", certificate["ID"], "--tls-domain", HTTPS, "--tls-config-id", DEFAULT)
+    cli.run("tls-custom activation enable", *place)
+
+    provider.keep_certificate(service, HTTPS, own.pem, own.key_pem)
+    provider.ensure(service, None)
+
+    (activation,) = cli.read("tls-custom activation list")
+    found = {one["ID"]: one["Name"] for one in cli.read("tls-custom certificate list")}
+    assert found[activation["Certificate"]["ID"]].endswith(own.fingerprint)
+    assert activation["Domain"]["ID"] == HTTPS
+    with pytest.raises(RuntimeError, match="enabled for a domain"):
+        cli.run("tls-custom certificate delete", "--id", activation["Certificate"]["ID"])
+    cli.run("tls-custom certificate delete", "--id", certificate["ID"])
 
 
 def test_driver_repairs_what_the_client_has_changed(

@@ -8,6 +8,7 @@ upload and the fingerprint.
 """
 
 import datetime
+import re
 import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
@@ -15,16 +16,18 @@ from typing import NamedTuple
 from cryptography import x509
 
 from poppy.common import inspection
-from poppy.common.errors import PermanentError
+from poppy.common.errors import PermanentError, RetryableError
 from poppy.model.certificates import Uploaded
 from poppy.provider import uploads
 from poppy.provider.fastly.api import API, Document
 
-_MARK = "poppy"
+#: The name of a certificate: the service, the time in seconds, and the fingerprint.
+_NAME = re.compile(r"poppy (\S+) (\d{1,12}[.]\d{6}) ([0-9a-f]{64})", re.ASCII)
 #: The name of all keys. One key may belong to certificates of several services.
 _KEY_NAME = "poppy key"
 #: "Setting up TLS with your own certificates", Fastly documentation.
 _KINDS = ("RSA 2048", "EC secp256r1", "EC secp384r1")
+_AGAIN = 5.0  # Seconds.
 
 
 class Held(NamedTuple):
@@ -82,7 +85,7 @@ class Uploads:
                 f"Fastly activates names of a certificate: it must list {domain} itself, not only "
                 "a wildcard"
             )
-        name = f"{_MARK} {service_id} {time.time():.6f} {leaf.fingerprint}"
+        name = f"poppy {service_id} {time.time():.6f} {leaf.fingerprint}"
         there = self._of(service_id, domain)
         same = [it for it in there if it.fingerprint == leaf.fingerprint]
         if not same:
@@ -115,8 +118,9 @@ class Uploads:
         """
         there = {domain: self._of(service_id, domain) for domain in {*wanted, *others}}
         chosen = {domain: there[domain][0] for domain in sorted(wanted) if there[domain]}
+        configuration = self.configuration() if chosen else ""
         for domain, held in chosen.items():
-            self._activate(domain, held)
+            self._activate(domain, held, configuration)
         kept = set(chosen.values())
         for held in sorted(kept):
             for activation in self._api.activations("tls_certificate", held.certificate_id):
@@ -172,22 +176,21 @@ class Uploads:
         held = [it for it in found if it is not None]
         return sorted(held, key=lambda it: (-it.kept_at, it.certificate_id))
 
-    def _activate(self, domain: str, held: Held) -> None:
-        activation = self._activation(domain)
+    def _activate(self, domain: str, held: Held, configuration: str) -> None:
+        activation = self._activation(domain, configuration)
         if activation is None:
             inspection.differs(f"the certificate of {domain} is not activated")
             try:
-                self._api.activate_certificate(domain, held.certificate_id, self.configuration())
+                self._api.activate_certificate(domain, held.certificate_id, configuration)
             except PermanentError:
                 # Another worker may have been faster.
-                if self._activation(domain) is None:
+                if self._activation(domain, configuration) is None:
                     raise
         elif _related(activation, "tls_certificate") != held.certificate_id:
             inspection.differs(f"{domain} has another certificate")
             self._api.change_activation(activation["id"], held.certificate_id)
 
-    def _activation(self, domain: str) -> Document | None:
-        configuration = self.configuration()
+    def _activation(self, domain: str, configuration: str) -> Document | None:
         for activation in self._api.activations("tls_domain", domain):
             if _related(activation, "tls_configuration") == configuration:
                 return activation
@@ -197,7 +200,11 @@ class Uploads:
         inspection.differs(f"a certificate for {', '.join(held.domains)} has no use")
         for activation in self._api.activations("tls_certificate", held.certificate_id):
             self._api.deactivate_certificate(activation["id"])
-        self._api.delete_certificate(held.certificate_id)
+        try:
+            self._api.delete_certificate(held.certificate_id)
+        except PermanentError as exc:
+            # Another worker may have activated it again.
+            raise RetryableError(f"Fastly does not delete a certificate: {exc}", _AGAIN) from exc
 
     def _delete_unused_keys(self) -> None:
         for entry in self._api.unused_keys():
@@ -211,13 +218,11 @@ class Uploads:
 def _read(service_id: str, entry: Document) -> Held | None:
     """Return a certificate of the service; None if it is another one's."""
     attributes = entry["attributes"]
-    match str(attributes.get("name") or "").split(" "):
-        case [mark, owner, kept_at, fingerprint] if (mark, owner) == (_MARK, service_id):
-            domains = tuple(sorted(_names(entry)))
-            return Held(
-                str(entry["id"]), float(kept_at), fingerprint, domains, attributes["not_after"]
-            )
-    return None
+    found = _NAME.fullmatch(str(attributes.get("name") or ""))
+    if found is None or found[1] != service_id:
+        return None
+    domains = tuple(sorted(_names(entry)))
+    return Held(str(entry["id"]), float(found[2]), found[3], domains, attributes["not_after"])
 
 
 def _names(entry: Document) -> Iterator[str]:

@@ -9,7 +9,12 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from poppy.common.errors import DriverError, PermanentError, Unavailable
+from poppy.common.errors import (
+    DriverError,
+    PermanentError,
+    RetryableError,
+    Unavailable,
+)
 from poppy.model.services import Service
 from poppy.model.specs import Domain
 from poppy.provider.base import Capability, Deployment
@@ -255,6 +260,37 @@ def test_two_workers_activate_once(fastly: Fastly, provider: FastlyProvider) -> 
     fastly.fault = overtake
     assert provider.ensure(service, None).certificates == {A: "deployed"}
     assert len(fastly.uploads.activations) == 1
+
+
+def test_a_certificate_activated_during_its_deletion_is_deleted_later(
+    fastly: Fastly, provider: FastlyProvider
+) -> None:
+    service, one = brought(A), site(A)
+    keep(provider, service, A, one)
+    known = known_from(provider.ensure(service, None))
+
+    def activate(request: Request) -> str:
+        if request.method == "DELETE" and request.path.startswith("/tls/certificates/"):
+            fastly.fault = lambda _: NONE
+            make_provider(fastly).ensure(service, known)
+        return NONE
+
+    fastly.fault = activate
+    with pytest.raises(RetryableError, match="enabled for a domain"):
+        provider.drop_certificate(service, A)
+    provider.drop_certificate(service, A)
+    assert is_empty(fastly)
+
+
+def test_names_by_hand_are_no_certificates_of_a_service(
+    fastly: Fastly, provider: FastlyProvider
+) -> None:
+    service = brought(A)
+    keep(provider, service, A, site(A))
+    (made,) = fastly.uploads.certificates.values()
+    for name in ("", f"poppy {service.service_id} soon x", made.name.upper()):
+        made.name = name
+        assert provider.kept_certificate(service, A) is None
 
 
 def test_more_certificates_than_a_page(fastly: Fastly, provider: FastlyProvider) -> None:
