@@ -11,6 +11,7 @@ from oslo_upgradecheck import upgradecheck
 from poppy import opts
 from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors
+from poppy.manager.removed_providers import check_unused
 
 
 class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
@@ -63,6 +64,11 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
         """Check the settings of the DNS server."""
         return _remarked(lambda: self._bootstrap.dns.remarks())
 
+    def check_providers(self) -> upgradecheck.Result:
+        """Check that no service is at a provider that is not loaded."""
+        boot = self._bootstrap
+        return _result(lambda: check_unused(boot.storage, boot.providers))
+
     _upgrade_checks = (
         ("Drivers", check_drivers),
         ("Options", check_options),
@@ -70,6 +76,7 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
         ("Durability", check_durability),
         ("Job board", check_board),
         ("DNS", check_dns),
+        ("Providers", check_providers),
     )
 
     def close(self) -> None:

@@ -8,8 +8,11 @@ from oslo_config import cfg
 
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import status
-from poppy.common import config
+from poppy.common import config, errors
+from poppy.manager import removed_providers
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.provider.mock import MockProvider
+from poppy.testing.builders import make_flavor, make_operation, make_service
 
 OK, WARNING, FAILURE = 0, 1, 2
 
@@ -24,6 +27,17 @@ class Installed:
         self.path.write_text(self._text)
         boot = Bootstrap(config.load([], files=[str(self.path)]))
         boot.storage.sync()
+        boot.close()
+
+    def store(self, *providers):
+        """Store a service at these providers."""
+        boot = Bootstrap(config.load([], files=[str(self.path)]))
+        flavor_id = "-".join(providers)
+        if all(it.flavor_id != flavor_id for it in boot.storage.flavors.list()):
+            boot.storage.flavors.create(make_flavor(flavor_id, providers))
+        details = dict.fromkeys(providers, ProviderDetail(ProviderStatus.DEPLOYED))
+        service = make_service(flavor_id=flavor_id, provider_details=details)
+        boot.storage.services.create(service, make_operation(service), 100)
         boot.close()
 
     def check(self, options=""):
@@ -42,7 +56,15 @@ def installed(tmp_path, capsys):
 def test_a_valid_installation_passes(installed):
     code, checks = installed.check("[drivers:provider:edge]\nedge_name = not-in-use\n")
     assert code == OK
-    assert set(checks) == {"Drivers", "Options", "Schema", "Durability", "Job board", "DNS"}
+    assert set(checks) == {
+        "Drivers",
+        "Options",
+        "Schema",
+        "Durability",
+        "Job board",
+        "DNS",
+        "Providers",
+    }
     assert set(checks.values()) == {(OK, None)}
 
 
@@ -133,6 +155,36 @@ def test_a_dns_server_that_does_not_answer_fails(installed):
     result, details = checks["DNS"]
     assert result == FAILURE
     assert "powerdns (127.0.0.1:1) did not answer" in details
+
+
+def test_services_at_removed_providers_fail_with_their_counts_and_a_command(installed):
+    installed.store("mock")
+    installed.store("mock", "cdn-b")
+    installed.store("cdn-b")
+    installed.store("cdn-c")
+    code, checks = installed.check("[drivers]\nproviders = mock\n")
+    assert code == FAILURE
+    result, details = checks["Providers"]
+    assert result == FAILURE
+    assert "provider 'cdn-b' is not loaded, but 2 services" in details
+    assert "provider 'cdn-c' is not loaded, but 1 service may" in details
+    assert "poppy-manage services list --provider cdn-b" in details
+    assert "'mock'" not in details
+
+
+def test_named_providers_are_not_removed(installed):
+    installed.store("mock", "cdn-b")
+    code, checks = installed.check("[drivers]\nproviders = mock, cdn-b:mock\n")
+    assert (code, checks["Providers"]) == (OK, (OK, None))
+
+
+def test_counting_services_at_removed_providers_is_bounded(installed):
+    for _ in range(3):
+        installed.store("cdn-b")
+    boot = Bootstrap(config.load([], files=[str(installed.path)]))
+    with pytest.raises(errors.InUse, match="at least 2 services"):
+        removed_providers.check_unused(boot.storage, {"mock"}, counted=2)
+    boot.close()
 
 
 def test_a_missing_file_is_named(capsys):
