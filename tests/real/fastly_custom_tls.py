@@ -239,7 +239,7 @@ class CustomTLS:
         if configuration not in self._tls.configurations:
             raise RefusedByTLS(400, "Not found", "there is no such tls_configuration")
         if self._serves(domain) is None:
-            raise RefusedByTLS(400, "Bad request", f"{domain} is on none of your services")
+            raise RefusedByTLS(400, "Bad request", f"{domain} is not on a service of yours")
         for it in self.activations.values():
             if (it.domain, it.configuration) == (domain, configuration):
                 raise RefusedByTLS(400, "Bad request", f"{domain} is already activated")

@@ -331,7 +331,7 @@ def test_the_double_refuses_uploads_as_fastly_does(
     refused("matched to a certificate", api.delete_key, key["id"])
     assert "key" not in key["attributes"]
 
-    refused("on none of your services", api.activate_certificate, A, certificate, DEFAULT)
+    refused("not on a service of yours", api.activate_certificate, A, certificate, DEFAULT)
     provider.ensure(brought(A, B), None)
     refused(f"does not list {B}", api.activate_certificate, B, certificate, DEFAULT)
     refused("no such tls_configuration", api.activate_certificate, A, certificate, "other")
