@@ -8,6 +8,7 @@ this mode it stops at the first one, which is then the result of an inspection.
 import contextlib
 import contextvars
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from oslo_config import cfg
 
@@ -28,6 +29,20 @@ OPTS: Sequence[cfg.Opt] = (
 )
 
 _read_only: contextvars.ContextVar[bool] = contextvars.ContextVar("read_only", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The result of an inspection.
+
+    Attributes:
+        differences: how the actual state differs from the wanted state, for tenants and
+            operators; empty if it does not.
+        repairable: whether deploying the service again may repair it.
+    """
+
+    differences: tuple[str, ...] = ()
+    repairable: bool = True
 
 
 class Differs(Exception):  # noqa: N818 - a finding, and no error

@@ -140,7 +140,7 @@ class Auditor:
                 continue
             yield name, provider, functools.partial(provider.inspect, service, known)
         if not only and self._dns.options.audit != "off" and (policies := self._policies(service)):
-            yield drift.DNS, self._dns, lambda: Sighting(tuple(self._dns.inspect(policies)))
+            yield drift.DNS, self._dns, functools.partial(self._dns.inspect, policies)
 
     def settle(self, service: Service, comparison: Comparison) -> bool:
         """Store the differences, and queue a repair if the drivers' options say so.

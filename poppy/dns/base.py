@@ -10,6 +10,7 @@ from oslo_config import cfg
 from poppy.common import inspection, limits
 from poppy.common.driver import Driver
 from poppy.common.errors import InProgressError, PermanentError, Unauthorized
+from poppy.common.inspection import Sighting as Sighting
 from poppy.dns.steering import AddressPool, Policy, Steering
 from poppy.model import names as model_names
 
@@ -153,30 +154,53 @@ class DNSDriver(Driver, abc.ABC):
         if len(single) < len(policies):
             self.steer({name: it for name, it in policies.items() if name not in single})
 
-    def inspect(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+    def inspect(self, policies: Mapping[str, Policy]) -> Sighting:
         """Return how the records differ from what :meth:`lead` would set; change nothing.
 
-        This runs :meth:`lead` up to its first change, which tells all differences of a driver
-        that reads the records before it changes them. Other drivers compare here.
+        Calls :meth:`differences` in read-only mode.
 
         Returns:
-            The differences, for tenants and operators; empty if there are none.
+            The differences. They are not repairable if the server would refuse a name, such as
+            one that has other records: an update would fail, and the service with it.
 
         Raises:
             RetryableError: a temporary failure.
             Unauthorized: the server refuses the credentials.
         """
+        found = self._inspected(policies)
+        if not found.differences or len(policies) == 1:
+            return found
+        # The difference of one name may hide that another one can't be repaired.
+        each = [self._inspected({name: policy}) for name, policy in policies.items()]
+        differences = tuple(text for it in each for text in it.differences)
+        return Sighting(differences, all(it.repairable for it in each))
+
+    def _inspected(self, policies: Mapping[str, Policy]) -> Sighting:
         try:
             with inspection.read_only():
-                self.lead(policies)
+                return Sighting(tuple(self.differences(policies)))
         except inspection.Differs as exc:
-            return (str(exc),)
+            return Sighting((str(exc),))
         except InProgressError:
-            return ()
+            return Sighting()
         except Unauthorized:
             raise
         except PermanentError as exc:
-            return (str(exc),)
+            return Sighting((str(exc),), repairable=False)
+
+    def differences(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Return how the records differ from those that :meth:`lead` would set.
+
+        This runs :meth:`lead` up to its first change, which tells all differences of a driver
+        that reads the records before it changes them. Other drivers compare here, and raise
+        :func:`occupied` for a name with other records.
+
+        Raises:
+            Differs: the first difference; see :mod:`poppy.common.inspection`.
+            PermanentError: the server would refuse a name.
+            RetryableError: a temporary failure.
+        """
+        self.lead(policies)
         return ()
 
     @abc.abstractmethod

@@ -47,8 +47,8 @@ class MockDNS(DNSDriver):
         with self._zone() as zone:
             zone.update(cnames)
 
-    def inspect(self, policies: Mapping[str, Policy]) -> Sequence[str]:
-        """Compare the CNAMEs; see :meth:`DNSDriver.inspect`."""
+    def differences(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Compare the CNAMEs; see :meth:`DNSDriver.differences`."""
         found = (difference(n, self.resolve(n), it[0].name) for n, it in policies.items())
         return [it for it in found if it]
 

@@ -13,7 +13,7 @@ from oslo_log import log
 
 from poppy.common.errors import PermanentError, Unauthorized, succeeds
 from poppy.common.http import Client
-from poppy.dns.base import COMMON_OPTS, DNSDriver, difference, possible
+from poppy.dns.base import COMMON_OPTS, DNSDriver, difference, occupied, possible
 from poppy.dns.powerdns_lua import address_record, record
 from poppy.dns.servers import Servers
 from poppy.dns.steering import AddressPool, Policy, Steering, families, sharing, together
@@ -88,8 +88,8 @@ class PowerDNS(DNSDriver):
         """Set LUA records that return CNAMEs; see :meth:`DNSDriver.steer`."""
         self._replace("CNAME", "LUA", {name: record(it) for name, it in policies.items()})
 
-    def inspect(self, policies: Mapping[str, Policy]) -> Sequence[str]:
-        """Compare the records of each name; see :meth:`DNSDriver.inspect`."""
+    def differences(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Compare the records of each name; see :meth:`DNSDriver.differences`."""
         found = []
         for zone, names in self._zones.group(policies).items():
             for name in names:
@@ -100,11 +100,14 @@ class PowerDNS(DNSDriver):
         path, params = self._path("zones", zone), {"rrset_name": f"{name}."}
         answer = self._servers.call(lambda it: it.json("GET", path, params=params))
         # Servers before 4.6 return the records of all names.
-        contents = {
+        present = {
             rrset["type"]: rrset["records"][0]["content"]
             for rrset in answer["rrsets"]
-            if rrset["name"] == f"{name}." and rrset["type"] in self._kinds() and rrset["records"]
+            if rrset["name"] == f"{name}." and rrset["records"]
         }
+        contents = {kind: it for kind, it in present.items() if kind in self._kinds()}
+        if foreign := sorted(present.keys() - contents.keys()):
+            raise occupied(name, ", ".join(foreign))
         if len(policy) == 1:
             return difference(name, contents.get("CNAME"), policy[0].name)
         if contents == {"LUA": record(policy)}:

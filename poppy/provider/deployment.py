@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from poppy.common import inspection
 from poppy.common.errors import PermanentError, Unauthorized
+from poppy.common.inspection import Sighting as Sighting
 from poppy.model.dns_records import DNSRecord
 from poppy.model.provider_details import ProviderDetail
 
@@ -40,20 +41,6 @@ class Deployment:
     records: Sequence[DNSRecord] = ()
     log_url: str = ""
     certificate_messages: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """The result of an inspection.
-
-    Attributes:
-        differences: how the actual state differs from the wanted state, for tenants and
-            operators; empty if it does not.
-        repairable: whether deploying the service again may repair it.
-    """
-
-    differences: tuple[str, ...] = ()
-    repairable: bool = True
 
 
 def inspected(ensure: Callable[[], Deployment], known: ProviderDetail | None) -> Sighting:

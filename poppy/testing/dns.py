@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from poppy.common.errors import InProgressError, PermanentError, RetryableError, Unauthorized
-from poppy.dns.base import DNSDriver
+from poppy.dns.base import DNSDriver, Sighting
 from poppy.dns.steering import AddressPool, Policy, Steering, Target
 from poppy.model.names import MAX_NAME
 
@@ -50,6 +50,10 @@ class DNSContract(abc.ABC):
         """Return a driver for the same server with invalid credentials."""
         pytest.skip("there are no credentials")
 
+    def taken(self, driver: DNSDriver) -> str:
+        """Return an operator name with an A record, which Poppy did not create."""
+        pytest.skip("the server has only CNAMEs")
+
     def test_refused_credentials_are_unauthorized(self, driver: DNSDriver) -> None:
         name, stranger = self.name(driver, "www"), self.stranger(driver)
         assert stranger.health() is False
@@ -78,10 +82,8 @@ class DNSContract(abc.ABC):
 
     def test_ensure_can_be_repeated(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
-
         self.ensure(driver, {name: EDGE})
         self.ensure(driver, {name: EDGE})
-
         assert self.resolve(driver, name) == EDGE
 
     def test_ensure_changes_a_target_and_nothing_else(self, driver: DNSDriver) -> None:
@@ -113,21 +115,35 @@ class DNSContract(abc.ABC):
         kept, deleted, changed = (self.name(driver, it) for it in ("kept", "deleted", "changed"))
         policies = {name: [Target(EDGE)] for name in (kept, deleted, changed)}
         self.ensure(driver, dict.fromkeys(policies, EDGE))
-        assert not driver.inspect(policies)
+        assert driver.inspect(policies) == Sighting()
         other = self.other(driver)
         self.remove(other, [deleted])
         self.ensure(other, {changed: "changed.example.com"})
 
-        differences = {name: driver.inspect({name: policies[name]}) for name in policies}
+        found = {name: driver.inspect({name: policies[name]}) for name in policies}
+        differences = {name: it.differences for name, it in found.items()}
 
+        assert all(it.repairable for it in found.values())
         assert not differences[kept]
         assert [deleted in text for text in differences[deleted]] == [True]
         assert [changed in text for text in differences[changed]] == [True]
-        assert driver.inspect(policies)
+        assert driver.inspect(policies).differences
         assert self.resolve(driver, deleted) is None
         assert self.resolve(driver, changed) == "changed.example.com"
         until_done(lambda: driver.lead(policies))
-        assert not driver.inspect(policies)
+        assert driver.inspect(policies) == Sighting()
+
+    def test_an_inspection_calls_for_no_repair_of_a_name_with_other_records(
+        self, driver: DNSDriver
+    ) -> None:
+        """An update would fail, and the service with it."""
+        taken, missing = self.taken(driver), self.name(driver, "missing")
+
+        for names in ([taken], [missing, taken], [taken, missing]):
+            found = driver.inspect({name: [Target(EDGE)] for name in names})
+
+            assert taken in " ".join(found.differences)
+            assert not found.repairable
 
     def test_remove_deletes_the_given_names_only(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")

@@ -11,6 +11,7 @@ from poppy.common.clock import now_utc
 from poppy.distributed_task import audit
 from poppy.distributed_task.audit import Auditor, Audits
 from poppy.distributed_task.throttling.deferred import Deferred
+from poppy.dns.base import occupied
 from poppy.model.audits import ALL, AuditPass
 from poppy.model.membership import Worker
 from poppy.model.services import Status
@@ -119,6 +120,16 @@ def test_refusal_is_reported_and_not_repaired(poppy, service_id):
     poppy.cdn_a.script = [refusal]
     look_at(poppy, service_id)
     assert drift_of(poppy, service_id) == [("cdn-a", "the certificate was revoked")]
+    assert kinds(poppy, service_id) == ["create"]
+    assert poppy.get(service_id).status is Status.DEPLOYED
+
+
+def test_name_with_other_records_is_reported_and_not_repaired(poppy, service_id):
+    poppy.dns.script = [occupied(NAME, "A")]
+    look_at(poppy, service_id)
+    ((source, message),) = drift_of(poppy, service_id)
+    assert source == "dns"
+    assert f"{NAME} can't be made a CNAME" in message
     assert kinds(poppy, service_id) == ["create"]
     assert poppy.get(service_id).status is Status.DEPLOYED
 

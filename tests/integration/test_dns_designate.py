@@ -45,6 +45,14 @@ def driver_for(server: Designate, **options: object) -> designate.Designate:
     return make_driver(designate.Designate, **given)
 
 
+def take(server: Designate) -> str:
+    """Return a new name with an A record."""
+    (zone,) = [z for z in server.call("GET", "/zones")["zones"] if z["name"] == f"{SUFFIX}."]
+    path, name = f"/zones/{zone['id']}/recordsets", fresh()
+    server.call("POST", path, name=f"{name}.", type="A", records=["192.0.2.1"])
+    return name
+
+
 class TestContract(DNSContract):
     # Each name takes a request, and a transfer to the name server takes a second or more.
     MANY = 3
@@ -54,6 +62,9 @@ class TestContract(DNSContract):
         self.server = server
         self.site = f"example{next(_NUMBERS)}.org"
         return driver_for(server)
+
+    def taken(self, driver: DNSDriver) -> str:
+        return take(self.server)
 
     def name(self, driver: DNSDriver, label: str) -> str:
         return driver.operator_name(f"{label}.{self.site}", None)
@@ -93,15 +104,12 @@ class TestContract(DNSContract):
 
 
 def test_a_name_with_other_records_is_refused(server: Designate) -> None:
-    (zone,) = [z for z in server.call("GET", "/zones")["zones"] if z["name"] == f"{SUFFIX}."]
-    path = f"/zones/{zone['id']}/recordsets"
-    server.call("POST", path, name=f"taken.{SUFFIX}.", type="A", records=["192.0.2.1"])
-    driver = driver_for(server)
-    with pytest.raises(PermanentError, match=rf"taken.{SUFFIX} can't be .* other records \(A\)"):
-        driver.ensure({f"taken.{SUFFIX}": EDGE})
+    driver, name = driver_for(server), take(server)
+    with pytest.raises(PermanentError, match=rf"{name} can't be .* other records \(A\)"):
+        driver.ensure({name: EDGE})
     with contextlib.suppress(InProgressError):
-        driver.remove([f"taken.{SUFFIX}"])
-    assert [e["type"] for e in server.recordsets() if e["name"] == f"taken.{SUFFIX}."] == ["A"]
+        driver.remove([name])
+    assert [e["type"] for e in server.recordsets() if e["name"] == f"{name}."] == ["A"]
 
 
 def test_missing_zone_is_reported(server: Designate) -> None:

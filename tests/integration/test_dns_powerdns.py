@@ -58,6 +58,9 @@ class TestContract(DNSContract, TextContract):
     def resolve(self, driver: DNSDriver, name: str) -> str | None:
         return self.server.resolve(name)
 
+    def taken(self, driver: DNSDriver) -> str:
+        return f"taken.{SUFFIX}"
+
     def stranger(self, driver: DNSDriver) -> DNSDriver:
         return driver_for(self.server, api_key="wr0ng")
 

@@ -60,6 +60,9 @@ class OnAServer(DNSContract, TextContract):
     def resolve(self, driver: DNSDriver, name: str) -> str | None:
         return self.looked_at.resolve(name)
 
+    def taken(self, driver: DNSDriver) -> str:
+        return f"taken.{SUFFIX}"
+
     def stranger(self, driver: DNSDriver) -> RFC2136:
         return driver_for(
             self.looked_at, tsig_key_secret="d3JvbmcgYnV0IGxvbmcgZW5vdWdoIHNlY3JldA=="

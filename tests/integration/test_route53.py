@@ -63,6 +63,13 @@ class TestContract(EdgeNameContract):
     def _moto(self, moto: Moto) -> None:
         self.moto = moto
 
+    def taken(self, driver: DNSDriver) -> str:
+        name = f"taken.{SUFFIX}"
+        address = {"Name": f"{name}.", "Type": "A", "TTL": 300}
+        record = {**address, "ResourceRecords": [{"Value": "192.0.2.1"}]}
+        self.zones.change(self.zone, "UPSERT", record)
+        return name
+
     def stranger(self, driver: DNSDriver) -> DNSDriver:
         self.moto.check_keys(True)
         return driver

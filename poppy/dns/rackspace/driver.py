@@ -12,10 +12,13 @@ from poppy.common.chunks import chunks
 from poppy.common.errors import PermanentError, RetryableError, succeeds
 from poppy.dns.base import COMMON_OPTS, DNSDriver, occupied, possible
 from poppy.dns.rackspace.api import API, Conflict
+from poppy.dns.steering import Policy
 from poppy.dns.zones import ZONES_OPT, Zones
 
 #: Minimum TTL of Cloud DNS, in seconds.
 MIN_TTL = 300
+#: Common types of records that exclude a CNAME.
+_FOREIGN = ("A", "AAAA", "MX", "NS", "SRV", "TXT")
 #: Maximum records per call.
 BATCH = 100
 #: Timeout of health checks, in seconds.
@@ -82,6 +85,24 @@ class Rackspace(DNSDriver):
                 for batch in chunks(records, BATCH):
                     self._run(method, domain, json={"records": batch})
 
+    def differences(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Find a name's other records before a change of it; see base."""
+        try:
+            return super().differences(policies)
+        except inspection.Differs:
+            for domain, names in self._zones.group(policies).items():
+                for name in names:
+                    self._check_free(domain, name)
+            raise
+
+    def _check_free(self, domain: str, name: str) -> None:
+        """Raise PermanentError if a name has no CNAME and other records of common types."""
+        if self._record(domain, name) is not None:
+            return
+        found = [kind for kind in _FOREIGN if self._record(domain, name, kind) is not None]
+        if found:
+            raise occupied(name, ", ".join(found))
+
     def remove(self, names: Sequence[str]) -> None:
         """Remove the CNAMEs with one job per domain; see :meth:`DNSDriver.remove`."""
         for domain, members in self._zones.group(possible(names)).items():
@@ -121,11 +142,11 @@ class Rackspace(DNSDriver):
             raise RetryableError(f"created concurrently: {conflict}") from conflict
         raise occupied(" or ".join(missing), str(conflict)) from conflict
 
-    def _record(self, domain: str, name: str) -> Mapping[str, Any] | None:
-        """Return the CNAME of a name. A search needs a type, so it can't find other records."""
+    def _record(self, domain: str, name: str, kind: str = "CNAME") -> Mapping[str, Any] | None:
+        """Return a record of a name. A search needs its type, so it can't find all records."""
         path = f"/domains/{domain}/records"
         with self._forgetting():
-            found = self._api.get(path, type="CNAME", name=name)["records"]
+            found = self._api.get(path, type=kind, name=name)["records"]
         return next((record for record in found if record["name"] == name), None)
 
     def _find_domain(self, name: str) -> str | None:

@@ -84,11 +84,14 @@ class RFC2136(DNSDriver):
                 update.replace(name, self.options.ttl, "CNAME", target.to_text())
             self._servers.call(lambda it: _ensure(it, zone, update, wanted))  # noqa: B023
 
-    def inspect(self, policies: Mapping[str, Policy]) -> Sequence[str]:
-        """Query the server for the CNAMEs; see :meth:`DNSDriver.inspect`."""
+    def differences(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Query the server for the CNAMEs; see :meth:`DNSDriver.differences`."""
         found = []
         for name, policy in policies.items():
             target = self._servers.call(lambda it: _target(it, _absolute(name)))  # noqa: B023
+            if target is None:
+                # A name with other records can't become a CNAME.
+                self._servers.call(lambda it: _check_free(it, _absolute(name)))  # noqa: B023
             text = target.to_text(omit_final_dot=True) if target is not None else None
             found.append(difference(name, text, policy[0].name))
         return [it for it in found if it]
@@ -134,13 +137,18 @@ def _ensure(
     for name, target in wanted.items():
         if done and _target(server, name) == target:
             continue
-        foreign = [rdtype for rdtype in server.types(name) if rdtype != "CNAME"]
-        if foreign:
-            raise occupied(name.to_text(omit_final_dot=True), ", ".join(foreign))
+        _check_free(server, name)
         if done:
             raise RetryableError(f"{server} was updated, but does not serve {name} yet")
     if not done:
         raise RetryableError(f"{server} found conflicting records in zone {zone}, now gone")
+
+
+def _check_free(server: Server, name: dns.name.Name) -> None:
+    """Raise PermanentError if a name has other records than a CNAME."""
+    foreign = [rdtype for rdtype in server.types(name) if rdtype != "CNAME"]
+    if foreign:
+        raise occupied(name.to_text(omit_final_dot=True), ", ".join(foreign))
 
 
 def _target(server: Server, name: dns.name.Name) -> dns.name.Name | None:

@@ -11,7 +11,7 @@ from typing import ClassVar
 from oslo_config import cfg
 
 from poppy.common.errors import PermanentError, RetryableError
-from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
+from poppy.dns.base import COMMON_OPTS, DNSDriver, occupied, possible
 from poppy.dns.route53 import records
 from poppy.dns.route53.listing import PAGE, Listing, Page, position
 from poppy.dns.route53.records import Record
@@ -21,6 +21,17 @@ from poppy.vendors import aws
 
 #: Maximum records and value characters of a request; an UPSERT counts twice.
 _MOST_RECORDS, _MOST_CHARACTERS = 1000, 32000
+
+#: The types of records besides CNAME; see ResourceRecordSet in the API reference.
+_FOREIGN = ("A", "AAAA", "CAA", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR") + (
+    "SOA",
+    "SPF",
+    "SRV",
+    "SSHFP",
+    "SVCB",
+    "TLSA",
+    "TXT",
+)
 
 #: An action and its record.
 Change = tuple[str, Record]
@@ -77,8 +88,8 @@ class Route53DNS(DNSDriver):
         for zone, names in self._zones.group(policies).items():
             self._replace(zone, names, wanted)
 
-    def inspect(self, policies: Mapping[str, Policy]) -> Sequence[str]:
-        """Compare the records of the names; see :meth:`DNSDriver.inspect`."""
+    def differences(self, policies: Mapping[str, Policy]) -> Sequence[str]:
+        """Compare the records of the names; see :meth:`DNSDriver.differences`."""
         ttl = self.options.ttl
         wanted = {
             name: records.steered(name, it, ttl)
@@ -90,7 +101,15 @@ class Route53DNS(DNSDriver):
         for zone, names in self._zones.group(policies).items():
             changes = self._changes(zone, names, wanted)
             differing += [name for name, it in changes.items() if it]
+            self._check_free(zone, [name for name, it in changes.items() if it])
         return [f"{name} has no record, or other ones, at Route 53" for name in sorted(differing)]
+
+    def _check_free(self, zone: str, names: Sequence[str]) -> None:
+        """Raise PermanentError if a name has other records than CNAMEs."""
+        listing = Listing(lambda name: self._list(zone, name, min(_FOREIGN)), _FOREIGN)
+        for name in sorted(names, key=position):
+            if foreign := sorted({it["Type"] for it in listing.at(name)}):
+                raise occupied(name, ", ".join(foreign))
 
     def ensure_edge(self, name: str, pools: Sequence[AddressPool], ttl: int) -> None:
         """Set A and AAAA records in one change; see :meth:`DNSDriver.ensure_edge`."""

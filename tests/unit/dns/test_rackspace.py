@@ -64,6 +64,10 @@ class TestContract(DNSContract):
     def resolve(self, driver: DNSDriver, name: str) -> str | None:
         return self.cloud.cname(name)
 
+    def taken(self, driver: DNSDriver) -> str:
+        self.cloud.put(DOMAIN, "A", f"taken.{SUFFIX}", "192.0.2.1")
+        return f"taken.{SUFFIX}"
+
     def stranger(self, driver: DNSDriver) -> DNSDriver:
         return driver_for(self.cloud, api_key="wr0ng")
 
