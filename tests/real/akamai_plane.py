@@ -63,7 +63,6 @@ class AkamaiPlane(InterpretedPlane):
             ("https-redirect-status", "redirect-status"),
             "Akamai has no redirect with 308: it is refused at POST.",
         ),
-        "origin-path-stays": "Akamai sends the path to the origin as the client spelled it.",
         "spelling-ambiguous": "Akamai takes a backslash as a character: origins must not read it "
         "as a slash.",
     }

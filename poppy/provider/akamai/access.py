@@ -105,7 +105,7 @@ def restrictions(spec: ServiceSpec) -> list[Document]:
     if not rules:
         return []
     if any(denial.pattern != EVERYTHING for denial in found):
-        rules.insert(0, rule("Path parameters", [path([_PARAMETERS])], _deny("poppy-parameters")))
+        rules.insert(0, rule("Path parameters", [path([_PARAMETERS])], deny("poppy-parameters")))
     return [rule("Restrictions", [CLIENT], children=rules)]
 
 
@@ -114,12 +114,12 @@ def _denying(denial: Denial) -> Document:
     if denial.others:
         where.append(path(denial.others, matches=False))
     reason = _REASON.format(access=denial.access, kind=denial.kind.replace("_", "-"))
-    who = rule("Clients", _who(denial), _deny(reason), any_of=True)
+    who = rule("Clients", _who(denial), deny(reason), any_of=True)
     return rule(f"{denial.access} {denial.kind} {denial.pattern}", where, children=[who])
 
 
-def _deny(reason: str) -> list[Document]:
-    """Return behaviours that refuse a request, and let later rules know it."""
+def deny(reason: str) -> list[Document]:
+    """Return behaviours that refuse a request with 403, and let later rules know it."""
     return [behavior("denyAccess", enabled=True, reason=reason), assign(DENIED, "1")]
 
 

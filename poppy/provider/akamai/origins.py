@@ -9,11 +9,23 @@ import re
 
 from poppy.common.errors import PermanentError
 from poppy.model.specs import Origin, ServiceSpec
+from poppy.provider.akamai.access import deny
 from poppy.provider.akamai.edgegrid import Document
-from poppy.provider.akamai.parts import behavior, duration
+from poppy.provider.akamai.parts import (
+    CLIENT,
+    assign,
+    behavior,
+    duration,
+    regular,
+    rule,
+    variable,
+)
 
 #: Values of ``baseDirectory``.
 _DIRECTORY = re.compile(r"/([^:#\[\]@/?]+/)*")
+#: Segments of a decoded path that lead to the parent directory (RFC 3986, section 5.2.4). Some
+#: origins take a backslash as a slash, and drop parameters of a segment (section 3.3).
+_PARENT = r"[/\\][.]{2}(?:[/\\;]|$)"
 #: Maps of ``tieredDistribution``; the locations of shields.
 SHIELDS = ("CH2", "CHAPAC", "CHEU2", "CHEUS2", "CHCUS2", "CHWUS2", "CHAUS", "CH")
 
@@ -62,3 +74,23 @@ def options(origin: Origin) -> list[Document]:
     elif origin.shield is not None:
         found.append(behavior("tieredDistribution", enabled=origin.shield))
     return found
+
+
+def confinement(origin: Origin) -> list[Document]:
+    """Return the rules that keep requests inside the path of an origin.
+
+    Akamai sends the path as the client spelled it, behind ``baseDirectory``: an origin that
+    resolves dot segments would leave the directory. So such requests are refused with 403.
+    The criterion ``path`` can't find these, because ``normalize`` resolves them before it compares
+    (https://techdocs.akamai.com/property-mgr/reference/ga-path).
+    """
+    if not origin.prefix:
+        return []
+    name = "DECODED"
+    refusal = rule(
+        "Parent directory",
+        [CLIENT, regular(variable(name), _PARENT)],
+        deny("poppy-origin-path"),
+    )
+    decoded = assign(name, "{{builtin.AK_PATH}}", "URL_DECODE")
+    return [rule("Path of the origin", behaviors=[decoded], children=[refusal])]

@@ -223,7 +223,8 @@ def _origins(spec: ServiceSpec, settings: Settings) -> list[Document]:
             *_protocol(origin, settings),
             *origins.options(origin),
         ]
-        rules.append(rule(f"{origin.origin} {pattern}", paths([pattern], others), behaviors))
+        criteria, inside = paths([pattern], others), origins.confinement(origin)
+        rules.append(rule(f"{origin.origin} {pattern}", criteria, behaviors, inside))
     return rules
 
 

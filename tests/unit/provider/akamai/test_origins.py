@@ -90,3 +90,24 @@ def test_the_firewall_is_a_security_configuration() -> None:
 )
 def test_the_double_refuses_other_options(name: str, options: dict[str, Any]) -> None:
     assert errors_of({"name": name, "options": options})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/a/../b", "/..", "/a/%2e%2E/b", "/a/.%2e", "/a%2f..%2fb", "/a/..;v=1/b", "/a/..%3bv/b"),
+        *("/a/..%5cb", "/a%5C..", "/a\\..\\b"),
+    ],
+)
+def test_no_spelling_of_a_parent_directory_leaves_the_path_of_an_origin(path: str) -> None:
+    tree = spec(origins=(Origin("one.example", rules=(Rule("all", "/*"),), path="/site"),))
+    found = served(tree, Client(path))
+    assert found["denyAccess"] == {"enabled": True, "reason": "poppy-origin-path"}
+    plain = spec(origins=(Origin("one.example", rules=(Rule("all", "/*"),)),))
+    assert "denyAccess" not in served(plain, Client(path))
+
+
+@pytest.mark.parametrize("path", ["/a/b", "/a..b/c", "/..a", "/a../b", "/.../a", "/./a", "/a/;.."])
+def test_other_dots_are_not_refused(path: str) -> None:
+    tree = spec(origins=(Origin("one.example", rules=(Rule("all", "/*"),), path="/site"),))
+    assert "denyAccess" not in served(tree, Client(path))
