@@ -70,7 +70,9 @@ class Dispatcher:
     """Looks for due operations in storage. Several dispatchers can run side by side.
 
     During a backlog it keeps the board filled: it checks more often, but only how full the board
-    is. When it meets another dispatcher in storage, it leaves the rest to that one.
+    is. When it meets another dispatcher in storage, it leaves the rest to that one. After a look
+    that left nothing to post, it asks storage first whether anything is due, and reads the board
+    only then.
 
     Args:
         post: puts an operation on the board.
@@ -110,6 +112,7 @@ class Dispatcher:
         self._traffic_retention = traffic_retention
         self._spare = spare
         self._sparing_until = time.monotonic()
+        self._idle = False
         # Random, so that dispatchers started together do not sweep together.
         self._next_sweep = time.monotonic() + random.uniform(0, SWEEP)
 
@@ -138,7 +141,7 @@ class Dispatcher:
             Unavailable: storage does not answer.
         """
         self._next_sweep = time.monotonic() + SWEEP
-        now = datetime.datetime.now(datetime.UTC)
+        now = _now()
         pruned = 0
         if self._retention is not None:
             pruned = self._storage.operations.prune(now - self._retention, SWEPT)
@@ -163,12 +166,20 @@ class Dispatcher:
         """
         if not self._board.connected:
             return False
+        if self._idle and not self._storage.operations.due(_now(), 1, {}):
+            return False
+        more = self._fill()
+        self._idle = not more
+        return more
+
+    def _fill(self) -> bool:
+        """Post due operations; return whether there may be more to post soon."""
         room = self._depth - self._board.waiting(self._depth)
         if room <= self._depth // 8:
             return True
         waiting = list(self._board.iterjobs(only_unclaimed=True, ensure_fresh=True))
         shares = Shares(self._depth, waiting)
-        now = datetime.datetime.now(datetime.UTC)
+        now = _now()
         # A smaller batch might contain no bulk work.
         limit = max(room, SHARE)
         due = self._storage.operations.due(now, limit, shares.projects)
@@ -189,3 +200,7 @@ class Dispatcher:
             if not is_there:
                 self._post(operation)
         return left or len(due) == limit
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -119,6 +119,37 @@ def test_look_returns_false_when_nothing_more_is_due():
     assert not make(Storage(3), Board()).look()
 
 
+def test_looks_after_an_idle_one_only_ask_storage():
+    storage, board = Storage(0), Board()
+    dispatcher = make(storage, board)
+    dispatcher.look()
+    board.counted = storage.operations.asked = 0
+    for _ in range(5):
+        assert not dispatcher.look()
+    assert (storage.operations.asked, board.counted) == (5, 0)
+
+
+def test_a_look_after_an_idle_one_posts_all_that_became_due():
+    storage, board = Storage(0), Board()
+    dispatcher = make(storage, board)
+    dispatcher.look()
+    storage.operations.queued = dict.fromkeys(["0000", "0001", "0002"], NOW)
+    assert not dispatcher.look()
+    assert board.names == ["0000", "0001", "0002"]
+
+
+def test_a_backlog_after_an_idle_look_is_counted_on_the_board_again():
+    storage, board = Storage(0), Board()
+    dispatcher = make(storage, board)
+    dispatcher.look()
+    storage.operations.queued = {f"{number:04}": NOW for number in range(40)}
+    board.names = ["x"] * 15
+    assert dispatcher.look(), "the board is full"
+    storage.operations.asked = 0
+    assert dispatcher.look()
+    assert storage.operations.asked == 0
+
+
 def test_a_job_on_the_board_is_not_posted_again():
     storage, board = Storage(3), Board()
     board.names = ["0001"]

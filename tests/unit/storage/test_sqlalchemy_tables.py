@@ -2,11 +2,14 @@
 """The SQL storage driver: the cost of its queries, and the content of its tables."""
 
 import contextlib
+import datetime
 import sqlite3
 
 import pytest
 
 from poppy.common import errors
+from poppy.distributed_task.board.sql import SQLJobBoard
+from poppy.distributed_task.dispatcher import Dispatcher
 from poppy.model.edge_traffic import Domain
 from poppy.model.operations import Kind, State
 from poppy.model.services import Status
@@ -165,3 +168,33 @@ class TestTables:
         run = begin(stocked, submit(stocked, service, Kind.DELETE))
         stocked.operations.save(run.operation, {})
         assert peek("SELECT status FROM services") == [("disabled",)]
+
+
+def test_an_idle_look_of_the_dispatcher_is_one_query_beside_10000_parked_operations(
+    path, storage, statements, peek
+):
+    storage.flavors.create(make_flavor())
+    add(storage)
+    columns = ", ".join(row[1] for row in peek("PRAGMA table_info(operations)"))
+    peek(
+        "WITH RECURSIVE numbers(n) AS"
+        " (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 9999)"
+        f" INSERT INTO operations ({columns})"
+        f" SELECT {columns.replace('operation_id', 'n')} FROM operations, numbers"
+    )
+    peek(
+        "UPDATE operations SET next_attempt_at = ?",
+        after(100 * 365 * 86400).timestamp() * 1_000_000,
+    )
+    assert peek("SELECT count(*) FROM operations WHERE state = 'queued'") == [(10000,)]
+    board = SQLJobBoard("board", {"connection": f"sqlite:///{path}"})
+    board.connect()
+    try:
+        look = Dispatcher(storage, board, board.post, 1.0, datetime.timedelta(hours=1), 64).look
+        look()
+        statements.clear()
+        for _ in range(10):
+            assert not look()
+        assert len(statements) == 10
+    finally:
+        board.close()
