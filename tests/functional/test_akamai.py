@@ -31,6 +31,23 @@ def poppy(akamai, tmp_path):
     made.close()
 
 
+def test_the_key_of_a_tenant_is_refused(poppy, akamai):
+    domain = {"domain": "own.example.com", "protocol": "https", "certificate": "custom"}
+    refusal = (
+        "^Provider 'akamai' of flavor 'standard' does not support custom certificates, which "
+        "domain 'own.example.com' needs$"
+    )
+    with pytest.raises(errors.InvalidRequest, match=refusal):
+        poppy.create(domains=[domain])
+    service_id = poppy.create()
+    with poppy.working():
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    patch = [{"op": "add", "path": "/domains/-", "value": domain}]
+    with pytest.raises(errors.InvalidRequest, match=refusal):
+        poppy.services.update(PROJECT, service_id, patch, "req-2")
+    assert akamai.cps.enrollments == {}
+
+
 def test_service_life_cycle(poppy, akamai):
     service_id = poppy.create()
     with poppy.working():

@@ -69,7 +69,7 @@ def test_kinds_without_configuration_are_not_supported(akamai: Akamai, tmp_path:
         assert kind not in plain.supports
         assert make_provider(akamai, **options).supports == plain.supports | {kind}
     assert Capability.CUSTOM_CERTIFICATE not in plain.supports
-    for kind in ("san", "sni"):
+    for kind in ("san", "sni", "custom"):
         with pytest.raises(PermanentError, match=f"akamai has no {kind} certificates"):
             plain.ensure_certificate(order(kind), None)
 

@@ -55,6 +55,7 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         "``modifyIncomingResponseHeader`` changes": ("promise:purge-key",),
         "A secure property has no": ("test_a_shield_of_a_secure_property_has_no_location",),
         "Renewals of default certificates": ("test_renewals_need_the_cname",),
+        "CPS makes the private key": ("test_the_key_of_a_tenant_is_refused",),
     },
     "cloudfront": {
         "A certificate's ``DomainName``": ("test_one_name_must_fit_in_a_common_name",),
