@@ -50,6 +50,8 @@ def take(server: Designate) -> str:
     (zone,) = [z for z in server.call("GET", "/zones")["zones"] if z["name"] == f"{SUFFIX}."]
     path, name = f"/zones/{zone['id']}/recordsets", fresh()
     server.call("POST", path, name=f"{name}.", type="A", records=["192.0.2.1"])
+    # A driver that then removes a record would take this transfer for its own.
+    server.wait_until_active()
     return name
 
 
