@@ -23,18 +23,19 @@ class _Texts(list[str]):
         return ", ".join(map(str, self))
 
 
-class _Object(dict[str, Any]):
-    """An object; as text, it is JSON."""
+class _JSON:
+    """A value that is JSON as text."""
 
     def __str__(self) -> str:
         return json.dumps(self)
 
 
-class _Objects(list[Any]):
-    """A list; as text, it is JSON."""
+class _Object(_JSON, dict[str, Any]):
+    """An object."""
 
-    def __str__(self) -> str:
-        return json.dumps(self)
+
+class _Objects(_JSON, list[Any]):
+    """A list."""
 
 
 # cliff converts values to text for --format value, csv and shell, and passes them to PyYAML.

@@ -23,14 +23,9 @@ from poppy.vendors import aws
 _MOST_RECORDS, _MOST_CHARACTERS = 1000, 32000
 
 #: The types of records besides CNAME; see ResourceRecordSet in the API reference.
-_FOREIGN = ("A", "AAAA", "CAA", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR") + (
-    "SOA",
-    "SPF",
-    "SRV",
-    "SSHFP",
-    "SVCB",
-    "TLSA",
-    "TXT",
+_FOREIGN = (
+    *("A", "AAAA", "CAA", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR"),
+    *("SOA", "SPF", "SRV", "SSHFP", "SVCB", "TLSA", "TXT"),
 )
 
 #: An action and its record.

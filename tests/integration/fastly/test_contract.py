@@ -42,13 +42,17 @@ class TestFastly(ProviderContract):
         return [found.service_id for found in self.fastly.account.living() if found.name == name]
 
 
+def secured(service: Service, certificate: str) -> Service:
+    """Return the service with https domains and certificates of this kind."""
+    https = tuple(Domain(entry.domain, "https", certificate) for entry in service.spec.domains)
+    return replace(service, spec=replace(service.spec, domains=https))
+
+
 class TestFastlyWithCertificates(TestFastly):
     """The contract for https domains, with certificates that are issued at the next poll."""
 
     def service(self, *domains: str) -> Service:
-        service = super().service(*domains)
-        https = tuple(Domain(entry.domain, "https", "sni") for entry in service.spec.domains)
-        return replace(service, spec=replace(service.spec, domains=https))
+        return secured(super().service(*domains), "sni")
 
     def settle(
         self, provider: Provider, service: Service, known: ProviderDetail | None = None
@@ -70,9 +74,7 @@ class TestFastlyWithBroughtCertificates(TestFastly):
     """The contract for https domains, with certificates that the tenant brings."""
 
     def service(self, *domains: str) -> Service:
-        service = super().service(*domains)
-        https = tuple(Domain(entry.domain, "https", "custom") for entry in service.spec.domains)
-        return replace(service, spec=replace(service.spec, domains=https))
+        return secured(super().service(*domains), "custom")
 
     def settle(
         self, provider: Provider, service: Service, known: ProviderDetail | None = None
