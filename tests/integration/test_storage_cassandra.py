@@ -479,8 +479,8 @@ class TestStates:
         assert self.rows(cql) == [("queued", delete.operation_id)]
 
     def test_reader_drops_a_stale_row(self, stocked, cql):
+        clock = codec.now()
         operation = first_operation(stocked, add(stocked))
-        clock = codec.now() - 10**6
         ghost = replace(operation, state=State.WAITING)
         database = stocked._database
         database.write(states.States(database).puts([ghost], clock))

@@ -37,6 +37,10 @@ def started(monkeypatch):
 
     yield started
     tracing.stop()
+    # An exporter that still waits would log during a later test.
+    for thread in threading.enumerate():
+        if thread.name == "traces":
+            thread.join()
 
 
 def test_disabled_tracing_does_nothing():
@@ -192,15 +196,17 @@ def test_options_override_the_environment(started, monkeypatch):
 
 
 def test_sampled_requests_are_traced_completely(started):
-    started(sample_ratio=0.25)
     shares = []
-    for _ in range(2000):
-        with tracing.span("request", parent={}) as span:
-            shares.append(span.recording)
-            parent = tracing.traceparent()
-            with tracing.span("call") as call:
-                assert call.recording is span.recording
-        assert traced(parent={"traceparent": parent}) is span.recording
+    with Collector() as collector:
+        started(endpoint=collector.url, sample_ratio=0.25)
+        for _ in range(2000):
+            with tracing.span("request", parent={}) as span:
+                shares.append(span.recording)
+                parent = tracing.traceparent()
+                with tracing.span("call") as call:
+                    assert call.recording is span.recording
+            assert traced(parent={"traceparent": parent}) is span.recording
+        tracing.stop()
     assert 350 < sum(shares) < 650  # of 2000, at 0.25: five standard deviations are 97
 
 
