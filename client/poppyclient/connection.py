@@ -15,6 +15,8 @@ from keystoneauth1 import adapter
 from keystoneauth1 import exceptions as keystone
 from osc_lib import exceptions
 
+from poppyclient import causes
+
 LOG = logging.getLogger(__name__)
 
 VERSION = "/v1.0"
@@ -106,11 +108,11 @@ class Connection:
         while True:
             try:
                 answer = self._once(method, path, body, headers, query, repeated)
-            except keystone.SSLError:
-                raise
             except keystone.ConnectionError as exc:
-                trouble, wait = f"{self._where()} does not answer", pause
+                why = causes.cause_of(exc)
+                trouble, wait = f"{self._base or 'Keystone'} {why.text}", pause
                 cause: Exception | None = exc
+                safe = safe and not why.permanent
             else:
                 if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
                     return answer

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cliff import commandmanager
+from cliff import commandmanager, help
 from osc_lib import clientmanager, shell
 from osc_lib.api import auth
 
-from poppyclient import api, plugin
+from poppyclient import api, overview, plugin
 
+_DESCRIPTION = "Command-line client of Poppy, a CDN control plane"
 _PREFIX = f"{plugin.API_NAME} "
 
 
@@ -43,7 +44,7 @@ class Shell(shell.OpenStackShell):
 
     def __init__(self, **streams: Any) -> None:
         super().__init__(
-            description="Command-line client of Poppy, a CDN control plane",
+            description=_DESCRIPTION,
             version=importlib.metadata.version("poppy-cdn-client"),
             command_manager=_Commands(f"openstack.{plugin.API_NAME}.v1"),
             **streams,
@@ -60,6 +61,16 @@ class Shell(shell.OpenStackShell):
         plugin.add_options(parser, "--endpoint", "--project-id")
         auth.build_auth_plugins_option_parser(parser)
         return parser
+
+    def print_help_if_requested(self) -> None:
+        """Print the overview for ``--help``; ``poppy help`` prints all."""
+        if self.options.deferred_help:
+            described = {
+                name: entry.load()(self, None).get_description().strip()
+                for name, entry in self.command_manager
+            }
+            self.stdout.write(overview.text(_DESCRIPTION, described))
+            raise help.HelpExit()
 
     def _final_defaults(self) -> None:
         """Use no authentication if an endpoint is given without credentials."""

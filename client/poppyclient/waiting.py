@@ -3,7 +3,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
 from osc_lib import exceptions
@@ -40,28 +40,57 @@ def follow(
     """
     out = out or sys.stderr
     deadline = time.monotonic() + timeout
+    operation: Mapping[str, Any] = {}
+    try:
+        for operation in _changes(client, service_id, action, request_id, sleep, deadline):
+            print(progress(operation), file=out, flush=True)
+    except KeyboardInterrupt:
+        print(_continues(service_id, action, operation), file=out, flush=True)
+        raise
+    if operation["state"] not in _ENDED:
+        raise exceptions.CommandError(
+            f"The {action} of service {service_id} is not done after {timeout:g} s. "
+            + _continues(service_id, action, operation)
+        )
+    if operation["state"] != "succeeded":
+        why = operation["reason"] or operation["state"]
+        raise exceptions.CommandError(f"The {action} of service {service_id} failed: {why}")
+
+
+def _changes(
+    client: api.Client,
+    service_id: str,
+    action: str,
+    request_id: str | None,
+    sleep: Callable[[float], None],
+    deadline: float,
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the operation at first, and whenever its progress has changed, until it ends."""
     last = ""
     looks = 0
     while True:
         operation = _find(client, service_id, action, request_id)
         text = progress(operation)
         if text != last:
-            print(text, file=out, flush=True)
+            yield operation
             last = text
             looks = 0
-        if operation["state"] in _ENDED:
-            break
         pause = _PAUSES[min(looks, len(_PAUSES) - 1)]
         looks += 1
-        if time.monotonic() + pause > deadline:
-            raise exceptions.CommandError(
-                f"The {action} of service {service_id} is not done after {timeout:g} s. It "
-                f"continues as operation {operation['id']}"
-            )
+        if operation["state"] in _ENDED or time.monotonic() + pause > deadline:
+            return
         sleep(pause)
-    if operation["state"] != "succeeded":
-        why = operation["reason"] or operation["state"]
-        raise exceptions.CommandError(f"The {action} of service {service_id} failed: {why}")
+
+
+def _continues(service_id: str, action: str, operation: Mapping[str, Any]) -> str:
+    """Return how to see the rest of an operation that is no longer followed."""
+    if not operation:
+        return f'The {action} continues. To see it: "operation list {service_id}"'
+    operation_id = operation["id"]
+    return (
+        f"It continues as operation {operation_id}. "
+        f'To see it: "operation show {service_id} {operation_id}"'
+    )
 
 
 def progress(operation: Mapping[str, Any]) -> str:

@@ -401,6 +401,10 @@ def test_list_returns_all_pages(domain):
     listed = json.loads(run("service", "list", "-f", "json").out)
     assert sum(entry["Domains"][0].endswith(f"-{domain}") for entry in listed) == 11
     assert len(json.loads(run("service", "list", "--limit", "11", "-f", "json").out)) == 11
+    (entry,) = json.loads(run("service", "list", "--long", "--limit", "1", "-f", "json").out)
+    assert (entry["Tags"], entry["Errors"]) == ([], [])
+    assert entry["Created"].endswith("Z")
+    assert entry["Updated"] >= entry["Created"]
 
 
 def test_server_messages_are_shown_unchanged(domain, monkeypatch):
@@ -419,7 +423,7 @@ def test_server_messages_are_shown_unchanged(domain, monkeypatch):
 def test_unreachable_server_is_named(monkeypatch):
     monkeypatch.setattr(connection, "PATIENCE", 0.1)
     monkeypatch.setenv("POPPY_ENDPOINT", "http://127.0.0.1:1")
-    refused(run("flavor", "list"), "http://127.0.0.1:1/v1.0 does not answer")
+    refused(run("flavor", "list"), "http://127.0.0.1:1/v1.0 refuses connections")
 
 
 def test_installed_program(domain):

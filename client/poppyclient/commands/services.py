@@ -3,7 +3,7 @@
 
 import argparse
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -85,6 +85,22 @@ class Create(base.FromFile, command.ShowOne):
         )
 
 
+_COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "ID": lambda it: it["id"],
+    "Name": lambda it: it["name"],
+    "Status": lambda it: it["status"],
+    "Flavor": lambda it: it["flavor_id"],
+    "Domains": lambda it: base.Lines([domain["domain"] for domain in it["domains"]]),
+    "Access URLs": lambda it: base.Lines(base.access_urls(it)),
+}
+_LONG_COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "Tags": lambda it: base.Lines(it.get("tags", ())),
+    "Created": lambda it: it["created_at"],
+    "Updated": lambda it: it["updated_at"],
+    "Errors": lambda it: base.Lines([error["message"] for error in it["errors"]]),
+}
+
+
 class List(base.Base, command.Lister):
     """List the project's services."""
 
@@ -111,6 +127,11 @@ class List(base.Base, command.Lister):
         parser.add_argument(
             "--limit", type=base.positive, metavar="<number>", help="Maximum number; default: all"
         )
+        parser.add_argument(
+            "--long",
+            action="store_true",
+            help="Show tags, times of creation and last change, and errors as well",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Rows:
@@ -124,20 +145,8 @@ class List(base.Base, command.Lister):
             tag=parsed_args.tag,
             sort=parsed_args.sort,
         )
-        return (
-            ("ID", "Name", "Status", "Flavor", "Domains", "Access URLs"),
-            [
-                (
-                    entry["id"],
-                    entry["name"],
-                    entry["status"],
-                    entry["flavor_id"],
-                    base.Lines([domain["domain"] for domain in entry["domains"]]),
-                    base.Lines(base.access_urls(entry)),
-                )
-                for entry in found
-            ],
-        )
+        columns = {**_COLUMNS, **(_LONG_COLUMNS if parsed_args.long else {})}
+        return tuple(columns), [tuple(cell(entry) for cell in columns.values()) for entry in found]
 
 
 class Show(base.Base, command.ShowOne):
