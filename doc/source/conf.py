@@ -17,7 +17,8 @@ extensions = [
     "api_reference",
     "flow_diagrams",
 ]
-html_theme = "alabaster"
+html_theme = "furo"
+html_title = "Poppy"
 #: Parts of other pages.
 exclude_patterns = ["drivers/facts"]
 nitpicky = False
