@@ -152,7 +152,7 @@ def test_create_from_options(domain):
     [
         ((), "missing: --domain, --origin, --flavor"),
         (("--domain", "a.example.com", "--flavor", "standard"), "missing: --origin"),
-        (("-f", "service.yaml", "--name", "shop"), "--file can't be used with --name"),
+        (("-f", "service.yaml", "--name", "shop"), "--file (-f) can't be used with --name"),
     ],
 )
 def test_create_needs_a_file_or_all_options(options, message):
@@ -269,6 +269,19 @@ def test_plan_shows_a_change_without_making_it(domain, installation):
     assert any(line.startswith(f"  new-{domain}  gets an operator name") for line in lines)
     assert any(f"loses {domain}.cdn.example.net" in line for line in lines)
     assert installation.session.get(url, timeout=10).headers["ETag"] == tag
+
+
+def test_plan_from_options(domain):
+    options = ("--domain", domain, "--origin", "origin.example.com", "--flavor", "standard")
+    shown = run("service", "plan", *options)
+    assert (shown.code, shown.out.splitlines()[0]) == (
+        0,
+        f"A service would be created: '{domain}', flavor standard",
+    )
+    assert services_with(domain) == []
+    refused(run("service", "plan", domain), "missing: --file")
+    refused(run("service", "plan", *options, "-f", "service.yaml"), "can't be used with --domain")
+    refused(run("service", "plan", *options, "-f", "value"), 'give "--format value"')
 
 
 def test_plan_for_another_provider_shows_that_names_move(domain):

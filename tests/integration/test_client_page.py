@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run each command of the client's page, and compare its output with the page."""
+"""Run each command of the client's page and the tenants' guide, and compare their outputs."""
 
 import importlib.metadata
 import re
@@ -10,7 +10,7 @@ import pytest
 
 from tests.real.client import run
 from tests.real.pages import SOURCE, play
-from tests.real.poppy import Installation
+from tests.real.poppy import PROJECT, Installation
 
 pytest.importorskip("poppyclient", reason="not installed: pip install -e ./client")
 pytest.importorskip(
@@ -86,4 +86,14 @@ def test_commands_of_the_client_page(installation, monkeypatch):
     ]
     ran = f" {' '.join(session.ran)} "
     assert [name for name in ours if f" {name} " not in ran] == []
+    assert list(installation.objects.glob("*.json")) == []
+
+
+def test_commands_of_the_tenants_guide(installation, monkeypatch):
+    installation.create_flavor()
+    monkeypatch.setenv("POPPY_ENDPOINT", installation.base)
+    monkeypatch.setenv("POPPY_PROJECT_ID", PROJECT)
+    session = Session(installation, monkeypatch)
+    play(SOURCE / "tenant-guide.rst", session, installation.directory, None)
+    assert len(session.ran) == 8
     assert list(installation.objects.glob("*.json")) == []

@@ -13,12 +13,15 @@ from osc_lib.command import command
 from poppyclient import connection, documents, plan
 from poppyclient.commands import base
 
+#: Output formats of cliff, which other commands take with ``-f``.
+_FORMATS = ("csv", "json", "shell", "table", "value", "yaml")
+
 Row = tuple[Sequence[str], Sequence[Any]]
 Rows = tuple[Sequence[str], Iterable[Sequence[Any]]]
 
 
-class Create(base.FromFile, command.ShowOne):
-    """Create a service, from a document or from options."""
+class _FromOptions(base.FromFile):
+    """A command that reads a new service from a document or from options."""
 
     file_is_required = False
 
@@ -43,6 +46,42 @@ class Create(base.FromFile, command.ShowOne):
             metavar="<kind>",
             help="Without a file: serve the domains by HTTPS, with certificates of this kind",
         )
+        return parser
+
+    @staticmethod
+    def document(given: argparse.Namespace) -> documents.Document:
+        """Return the document.
+
+        Raises:
+            CommandError: there are both a file and options, or neither is complete.
+        """
+        required = {"--domain": given.domain, "--origin": given.origin, "--flavor": given.flavor}
+        optional = {"--name": given.name, "--certificate": given.certificate}
+        options = [name for name, value in (required | optional).items() if value]
+        if given.file is not None:
+            if options:
+                hint = f' For the output format, give "--format {given.file}"'
+                raise exceptions.CommandError(
+                    f"--file (-f) can't be used with {options[0]}."
+                    + (hint if given.file in _FORMATS else "")
+                )
+            return documents.load(given.file)
+        missing = [name for name, value in required.items() if not value]
+        if missing:
+            raise exceptions.CommandError(
+                f"missing: {', '.join(missing)}; or give the service's document by --file"
+            )
+        return documents.simple(
+            given.domain, given.origin, given.flavor, given.name, given.certificate
+        )
+
+
+class Create(_FromOptions, command.ShowOne):
+    """Create a service, from a document or from options."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the command's arguments."""
+        parser = super().get_parser(prog_name)
         base.add_wait(parser)
         parser.add_argument(
             "--idempotency-key",
@@ -54,7 +93,7 @@ class Create(base.FromFile, command.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Row:
         """Create the service."""
-        document = self._document(parsed_args)
+        document = self.document(parsed_args)
         key = parsed_args.idempotency_key or str(uuid.uuid4())
         try:
             service_id, answer = self.client.create_service(document, key)
@@ -65,24 +104,6 @@ class Create(base.FromFile, command.ShowOne):
             ) from exc
         base.wait(self.client, parsed_args, service_id, "create", answer.request_id)
         return base.shown(self.client.service(service_id)[0])
-
-    @staticmethod
-    def _document(given: argparse.Namespace) -> documents.Document:
-        required = {"--domain": given.domain, "--origin": given.origin, "--flavor": given.flavor}
-        optional = {"--name": given.name, "--certificate": given.certificate}
-        options = [name for name, value in (required | optional).items() if value]
-        if given.file is not None:
-            if options:
-                raise exceptions.CommandError(f"--file can't be used with {options[0]}")
-            return documents.load(given.file)
-        missing = [name for name, value in required.items() if not value]
-        if missing:
-            raise exceptions.CommandError(
-                f"missing: {', '.join(missing)}; or give the service's document by --file"
-            )
-        return documents.simple(
-            given.domain, given.origin, given.flavor, given.name, given.certificate
-        )
 
 
 _COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -164,7 +185,7 @@ class Show(base.Base, command.ShowOne):
         return base.shown(self.client.service(service_id)[0])
 
 
-class MakePlan(base.FromFile):
+class MakePlan(_FromOptions):
     """Show what create would do or, if a service is given, what set would do."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -175,12 +196,13 @@ class MakePlan(base.FromFile):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Print the plan; the exit code is 1 if the server would refuse the change."""
-        document = documents.load(parsed_args.file)
         if parsed_args.service is None:
-            made = plan.create(self.client, document)
+            made = plan.create(self.client, self.document(parsed_args))
+        elif parsed_args.file is None:
+            raise exceptions.CommandError("missing: --file, the service's document")
         else:
             service_id = self.client.find_service(parsed_args.service)
-            made = plan.update(self.client, service_id, document)
+            made = plan.update(self.client, service_id, self.document(parsed_args))
         for line in made.lines():
             print(line, file=self.app.stdout)
         if made.problems:

@@ -71,7 +71,7 @@ def test_files_of_the_repository_exist(page):
         ("poppy-status upgrade chek", True),
         ("poppy-server --configfile poppy.conf", True),
         ("poppy service explode", False),
-        ("poppy service plan", True),
+        ("poppy service set", True),
         ("poppy service create --colour", False),
         ("openstack cdn service list --colour", True),
         ("openstack --os-cdn-colour red cdn service list", True),
