@@ -23,6 +23,8 @@ LOG = log.getLogger(__name__)
 
 #: Seconds: the first and the longest pause between polls of a board that does not answer.
 PAUSE, MAX_PAUSE = 1.0, 15.0
+#: The factor by which the next pause of an idle worker is longer, and that of the longest pause.
+_GROWTH, GROWN = 1.25, 5.0
 #: The minimum number of free jobs to list.
 WINDOW = 64
 #: Minimum seconds for which a list of free jobs stays valid.
@@ -236,13 +238,17 @@ def _longer(pause: float) -> float:
 class Idle(timing.Timeout):  # type: ignore[misc]
     """An idle conductor's pause, which ends early when there may be work.
 
+    Pauses grow while there is none, to :data:`GROWN` times the first, so that an idle worker sends
+    few queries. They are short again once it is woken, as after each job.
+
     Args:
-        seconds: the longest pause.
+        seconds: the first pause.
     """
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self._woken = threading.Event()
+        self._pause = seconds
 
     def wake(self) -> None:
         """End this pause, or the next one."""
@@ -255,5 +261,8 @@ class Idle(timing.Timeout):  # type: ignore[misc]
 
     def wait(self) -> None:
         """Pause until woken or until the time has passed."""
-        self._woken.wait(self.value)
+        if self._woken.wait(self._pause):
+            self._pause = self.value
+        else:
+            self._pause = min(self._pause * _GROWTH, self.value * GROWN)
         self._woken.clear()

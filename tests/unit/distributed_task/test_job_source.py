@@ -270,3 +270,19 @@ def test_a_pause_ends_when_woken_or_interrupted():
     idle.wait()
     assert idle.is_stopped()
     assert time.monotonic() - begin < 5
+
+
+def test_pauses_grow_until_there_may_be_work(monkeypatch):
+    idle = job_source.Idle(0.2)
+    pauses = []
+
+    def passed(pause):
+        pauses.append(pause)
+        return len(pauses) == 12
+
+    monkeypatch.setattr(idle._woken, "wait", passed)
+    for _ in range(13):
+        idle.wait()
+    assert pauses[0] == pauses[12] == 0.2
+    assert sorted(pauses[:12]) == pauses[:12]
+    assert pauses[8] == pauses[11] == 1.0
