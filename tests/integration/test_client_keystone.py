@@ -20,6 +20,9 @@ pytest.importorskip("poppyclient", reason="not installed: pip install -e ./clien
 pytest.importorskip(
     "openstackclient", reason="not installed: pip install -e './client[openstack]'"
 )
+import openstack  # noqa: E402
+from poppyclient import sdk  # noqa: E402
+
 pytestmark = pytest.mark.real
 
 
@@ -127,3 +130,13 @@ def test_missing_catalog_entry_is_reported(log_in, monkeypatch):
     refused = run("service", "list")
     assert (refused.code, "Traceback" in refused.shown) == (1, False)
     assert "no service of type 'cdn'" in refused.shown
+
+
+@pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK50Warning")
+@pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK60Warning")
+def test_sdk_finds_the_endpoint_in_the_catalog(log_in, project):
+    log_in("member")
+    connection = sdk.add_to(openstack.connect(load_yaml_config=False))
+    assert list(connection.cdn.services(name="none")) == []
+    assert connection.cdn.quota()["services"]["limit"] > 0
+    connection.close()
