@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sync = actions.add_parser("sync", help="upgrade the schema to this version; safe to repeat")
     sync.set_defaults(run=_db_sync)
-    check = actions.add_parser("check", help="check that the schema matches this version")
+    check = actions.add_parser("check", help="check that this version can use the schema")
     check.set_defaults(run=_db_check)
     version = actions.add_parser("version", help="show the stored and the needed schema version")
     version.set_defaults(run=_db_version)
@@ -111,7 +111,7 @@ def _db_sync(bootstrap: Bootstrap, _arguments: argparse.Namespace) -> None:
 
 def _db_check(bootstrap: Bootstrap, _arguments: argparse.Namespace) -> None:
     bootstrap.storage.check()
-    print("The schema matches this version.")
+    print("This version can use the schema.")
 
 
 def _db_version(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:

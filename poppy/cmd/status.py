@@ -44,7 +44,7 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
         return upgradecheck.Result(upgradecheck.Code.WARNING, "; ".join(found))
 
     def check_schema(self) -> upgradecheck.Result:
-        """Check that the schema matches this version."""
+        """Check that this version can use the schema."""
         return _result(lambda: self._bootstrap.storage.check())
 
     def check_durability(self) -> upgradecheck.Result:

@@ -72,10 +72,12 @@ class Storage(Driver, abc.ABC):
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Check at start that the schema matches this version.
+        """Check at start that this version can use the schema.
+
+        A newer schema may do, with a warning (:mod:`poppy.storage.compatibility`).
 
         Raises:
-            ConfigError: it does not; the message says what to run.
+            ConfigError: it can't; the message says what to run.
         """
 
     @abc.abstractmethod

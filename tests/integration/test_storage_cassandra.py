@@ -195,7 +195,21 @@ class TestSchema:
         empty.check()
         empty.flavors.create(make_flavor())
 
-    def test_newer_schema_is_refused_and_not_changed(self, storage, cql):
+    def test_newer_schema_is_accepted_if_it_only_adds(self, storage, cql):
+        storage.sync()
+        cql("INSERT INTO schema_migrations (shelf, number) VALUES (0, 9999)")
+        try:
+            storage.check()
+            storage.sync()
+            assert storage.version().stored == "9999"
+        finally:
+            cql("DELETE FROM schema_migrations WHERE shelf = 0 AND number = 9999")
+        assert cql("SELECT * FROM schema_lock") == []
+
+    @pytest.mark.parametrize("oldest", ["9998", None])
+    def test_newer_schema_is_refused_and_not_changed(self, storage, cql, oldest):
+        content = {"oldest": oldest} if oldest else None
+        storage.documents.change("schema", lambda _: content)
         cql("INSERT INTO schema_migrations (shelf, number) VALUES (0, 9999)")
         try:
             with pytest.raises(errors.ConfigError, match="newer schema .9999."):

@@ -88,12 +88,12 @@ class CassandraStorage(base.Storage):
         Then fill the projection of operations by state with what servers and workers of an earlier
         version have stored. Run it again after the last of those has stopped.
         """
-        migrate.sync(self._database)
+        migrate.sync(self._database, self.documents)
         self._operations.fill()
 
     def check(self) -> None:
-        """Refuse another schema version; see :func:`.migrate.check`."""
-        migrate.check(self._database)
+        """Refuse a schema that this version can't use; see :func:`.migrate.check`."""
+        migrate.check(self._database, self.documents)
 
     def version(self) -> base.SchemaVersion:
         """Return the number of the last migration; see :func:`.migrate.version`."""

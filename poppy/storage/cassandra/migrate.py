@@ -20,14 +20,19 @@ from cassandra.query import SimpleStatement
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.storage import compatibility
 from poppy.storage.base import SchemaVersion
 from poppy.storage.cassandra.driver_errors import COMMAND
 from poppy.storage.cassandra.session import Database
+from poppy.storage.queries import DocumentStore
 
 LOG = log.getLogger(__name__)
 
 LEASE = 120
 """Seconds after which a silent runner counts as dead; a statement takes less."""
+
+OLDEST = 12
+"""The oldest migration whose code works on this schema (:mod:`poppy.storage.compatibility`)."""
 
 _PATIENCE = 600.0
 _POLL = 0.2
@@ -67,11 +72,14 @@ def statements(text: str) -> Sequence[str]:
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
-def sync(database: Database) -> None:
+def sync(database: Database, documents: DocumentStore) -> None:
     """Create the keyspace and apply the missing migrations. Safe to repeat.
 
+    A newer schema is left alone if this code may use it.
+
     Raises:
-        ConfigError: the schema is newer, or the keyspace can't be created.
+        ConfigError: the schema is newer and this code can't use it, or the keyspace can't be
+            created.
         Unavailable: the cluster does not answer, or another runner takes very long.
     """
     make_keyspace(database)
@@ -81,16 +89,20 @@ def sync(database: Database) -> None:
         with database.answering():
             for table, columns in _BOOTSTRAP.items():
                 _change(cluster, session, _bootstrap(keyspace, table, columns))
-            _Runner(cluster, session, database).run()
+            newer = _Runner(cluster, session, database).run()
     finally:
         cluster.shutdown()
+    if newer is not None:
+        compatibility.accept_newer(documents, _text(newer), _text(migrations()[-1].number))
+    else:
+        compatibility.declare(documents, _text(OLDEST))
 
 
-def check(database: Database) -> None:
-    """Compare the schema with this version's, by one query.
+def check(database: Database, documents: DocumentStore) -> None:
+    """Compare the schema with this version's, by one query, or two if it is newer.
 
     Raises:
-        ConfigError: the schema is missing, older or newer.
+        ConfigError: the schema is missing or older, or newer and this code can't use it.
         Unavailable: the cluster does not answer.
     """
     applied = _noted(database)
@@ -98,7 +110,9 @@ def check(database: Database) -> None:
         raise errors.ConfigError(
             f"Keyspace {database.options.keyspace} has no tables of Poppy: run '{COMMAND}'"
         )
-    _refuse_newer(applied)
+    newer = _newer(applied)
+    if newer is not None:
+        compatibility.accept_newer(documents, _text(newer), _text(migrations()[-1].number))
     missing = [it.number for it in migrations() if it.number not in applied]
     if missing:
         raise errors.ConfigError(
@@ -113,9 +127,7 @@ def version(database: Database) -> SchemaVersion:
         Unavailable: the cluster does not answer.
     """
     applied = _noted(database)
-    return SchemaVersion(
-        f"{max(applied):04}" if applied else None, f"{migrations()[-1].number:04}"
-    )
+    return SchemaVersion(_text(max(applied)) if applied else None, _text(migrations()[-1].number))
 
 
 def make_keyspace(database: Database) -> None:
@@ -158,13 +170,17 @@ class _Runner:
         self._levels = database.levels
         self._owner = uuid.uuid4()
 
-    def run(self) -> None:
+    def run(self) -> int | None:
+        """Apply the missing migrations; return the schema's last one if it is newer."""
         with self._locked():
             applied = self._applied()
-            _refuse_newer(applied)
+            newer = _newer(applied)
+            if newer is not None:
+                return newer
             for migration in migrations():
                 if migration.number not in applied:
                     self._apply(migration)
+            return None
 
     def _apply(self, migration: Migration) -> None:
         for statement in migration.statements:
@@ -237,10 +253,11 @@ def _change(cluster: Any, session: Any, statement: str) -> None:
         raise errors.Unavailable("The nodes do not agree about the schema")
 
 
-def _refuse_newer(applied: set[int]) -> None:
-    newest = migrations()[-1].number
-    if applied and max(applied) > newest:
-        raise errors.ConfigError(
-            f"The database has a newer schema ({max(applied):04}) than this Poppy knows "
-            f"({newest:04}): install the newer Poppy here as well; '{COMMAND}' can't go back"
-        )
+def _newer(applied: set[int]) -> int | None:
+    """Return the last applied migration if this version does not have it."""
+    last = max(applied, default=0)
+    return last if last > migrations()[-1].number else None
+
+
+def _text(number: int) -> str:
+    return f"{number:04}"

@@ -76,11 +76,11 @@ class SQLAlchemyStorage(base.Storage):
 
     def sync(self) -> None:
         """Create or migrate the tables; see :func:`upgrade.upgrade`."""
-        upgrade.upgrade(self._database)
+        upgrade.upgrade(self._database, self.documents)
 
     def check(self) -> None:
-        """Refuse another schema version; see :func:`upgrade.check`."""
-        upgrade.check(self._database)
+        """Refuse a schema that this version can't use; see :func:`upgrade.check`."""
+        upgrade.check(self._database, self.documents)
 
     def version(self) -> base.SchemaVersion:
         """Return the revision of the last migration; see :func:`upgrade.version`."""

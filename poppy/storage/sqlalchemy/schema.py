@@ -20,6 +20,9 @@ REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "00
 
 HEAD = REVISIONS[-1]
 
+OLDEST = "0010"
+"""The oldest revision whose code works on this schema (:mod:`poppy.storage.compatibility`)."""
+
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 

@@ -4,7 +4,9 @@
 import sqlalchemy as sa
 
 from poppy.common import errors
+from poppy.storage import compatibility
 from poppy.storage.base import SchemaVersion
+from poppy.storage.queries import DocumentStore
 from poppy.storage.sqlalchemy import schema
 from poppy.storage.sqlalchemy.database import Database
 
@@ -15,33 +17,38 @@ _LOCK_NAME = "poppy db sync"
 _LOCK_SECONDS = 60
 
 
-def upgrade(database: Database) -> None:
-    """Apply the missing migrations.
+def upgrade(database: Database, documents: DocumentStore) -> None:
+    """Apply the missing migrations. A newer schema is left alone if this code may use it.
 
     They run in one transaction, under a lock that one process holds at a time; others wait and
     then find nothing to do. (MySQL commits after each statement that changes the schema: there,
     an interrupted migration needs manual repair.)
 
     Raises:
-        ConfigError: the schema is newer.
+        ConfigError: the schema is newer, and this code can't use it.
         Unavailable: the database does not answer.
     """
-    database.write(_upgrade)
+    newer = database.write(_upgrade)
+    if newer is not None:
+        compatibility.accept_newer(documents, newer, schema.HEAD)
+    else:
+        compatibility.declare(documents, schema.OLDEST)
 
 
-def check(database: Database) -> None:
+def check(database: Database, documents: DocumentStore) -> None:
     """Compare the schema's revision with this version's, by one or two cheap queries.
 
     Raises:
-        ConfigError: the schema is missing, older or newer.
+        ConfigError: the schema is missing or older, or newer and this code can't use it.
         Unavailable: the database does not answer.
     """
     with database.read() as conn:
         revision = _revision(conn)
     if revision is None:
         raise errors.ConfigError(f"The database has no tables of Poppy: run '{_COMMAND}'")
-    _refuse_newer(revision)
-    if revision != schema.HEAD:
+    if revision not in schema.REVISIONS:
+        compatibility.accept_newer(documents, revision, schema.HEAD)
+    elif revision != schema.HEAD:
         raise errors.ConfigError(
             f"The database has an older schema ({revision}, this Poppy needs {schema.HEAD}): "
             f"run '{_COMMAND}'"
@@ -58,14 +65,16 @@ def version(database: Database) -> SchemaVersion:
         return SchemaVersion(_revision(conn), schema.HEAD)
 
 
-def _upgrade(conn: sa.Connection) -> None:
+def _upgrade(conn: sa.Connection) -> str | None:
+    """Apply the missing migrations; return the schema's revision if it is newer."""
     _lock(conn)
     try:
         revision = _revision(conn)
-        if revision is not None:
-            _refuse_newer(revision)
+        if revision is not None and revision not in schema.REVISIONS:
+            return revision
         if revision != schema.HEAD:
             _migrate(conn)
+        return None
     finally:
         _unlock(conn)
 
@@ -102,11 +111,3 @@ def _revision(conn: sa.Connection) -> str | None:
         return None
     found: str | None = conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
     return found
-
-
-def _refuse_newer(revision: str) -> None:
-    if revision not in schema.REVISIONS:
-        raise errors.ConfigError(
-            f"The database has a newer schema ({revision}) than this Poppy knows "
-            f"({schema.HEAD}): install the newer Poppy here as well; '{_COMMAND}' can't go back"
-        )

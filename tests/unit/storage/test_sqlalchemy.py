@@ -67,7 +67,25 @@ class TestSchema:
         with pytest.raises(errors.ConfigError, match="older.*poppy-manage db sync"):
             storage.check()
 
-    def test_newer_schema_is_refused_and_left_alone(self, storage, peek):
+    def test_newer_schema_that_only_adds_is_accepted_and_left_alone(self, storage, peek, caplog):
+        peek("UPDATE alembic_version SET version_num = '9999'")
+        storage.check()
+        assert "newer schema (9999)" in caplog.text
+        storage.sync()
+        assert peek("SELECT version_num FROM alembic_version") == [("9999",)]
+        assert storage.version() == ("9999", schema.HEAD)
+
+    def test_sync_never_lowers_the_oldest_version(self, storage, monkeypatch):
+        with monkeypatch.context() as patched:
+            patched.setattr(schema, "OLDEST", "9999")
+            storage.sync()
+        storage.sync()
+        assert storage.documents.get("schema").content == {"oldest": "9999"}
+
+    @pytest.mark.parametrize("oldest", ["9998", None])
+    def test_newer_schema_is_refused_and_left_alone(self, storage, peek, oldest):
+        content = {"oldest": oldest} if oldest else None
+        storage.documents.change("schema", lambda _: content)
         peek("UPDATE alembic_version SET version_num = '9999'")
         with pytest.raises(errors.ConfigError, match="newer schema .9999."):
             storage.check()
